@@ -1,0 +1,42 @@
+# Every command a contributor needs. `make setup` wants nothing but python3 with venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := $(sort $(wildcard plugins/opcode-*))
+STAMP := $(VENV)/.ready
+
+.PHONY: setup demo test lint format bench clean help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## create .venv with the kernel, every plugin and the tools
+
+$(STAMP): constraints.txt pyproject.toml opcode/pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt hatchling editables
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation \
+	  -e "./opcode[daemon,fast,test]" $(addprefix -e ./,$(PLUGINS)) -e . -r dev-requirements.txt
+	@touch $(STAMP)
+
+demo: setup ## the main job, end to end, against a real daemon
+	$(BIN)/python examples/demo.py
+
+test: setup lint ## everything that must hold
+	$(BIN)/python -m pytest
+
+lint: setup ## format, lint, types and import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --config pyproject.toml
+
+format: setup ## rewrite the sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## print the speed figures
+	$(BIN)/python -m bench
+
+clean: ## remove everything that setup and the tools made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,101 @@
+"""What an expression language must offer, and how the core learns which steps an expression looks at.
+
+A language is a plugin (`opcode_evaluators`). Compiling happens once, when a template is defined or loaded; the
+program is then evaluated many times, on plain JSON, and may change nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from opcode_kernel.errors import Json
+
+#: Names an expression may start from. `loop` is what `${{}}`, jq and Expr call `iter`.
+ROOTS = ("steps", "inputs", "workflow", "context", "iter", "loop")
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What an expression reads: root names, and for `steps` the ids with the first field read of each.
+
+    `all_steps` is true when the text uses `steps` in a way that cannot be narrowed, such as `steps[inputs.name]`.
+    """
+
+    roots: frozenset[str] = frozenset()
+    steps: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    inputs: frozenset[str] = frozenset()
+    all_steps: bool = False
+
+
+class Program(Protocol):
+    """A compiled expression. `evaluate` is pure and stays within the evaluator's own time and size budget."""
+
+    text: str
+    references: References
+
+    def evaluate(self, scope: Mapping[str, Json]) -> Json:
+        """Return the JSON value for a scope that holds the referenced roots (absent ones count as empty).
+
+        Raises:
+            ExpressionError: `EXECUTION_ERROR`, with `missing` set when only an absent key was the reason.
+        """
+        ...
+
+
+class Evaluator(Protocol):
+    """One expression language, found by `name`: `cel`, `jq`, `expr`."""
+
+    name: str
+
+    def compile(self, text: str) -> Program:
+        """Compile once.
+
+        Raises:
+            ExpressionError: `VALIDATION_ERROR`, saying where the text is wrong and what was expected there.
+        """
+        ...
+
+
+_STRING = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\""""
+_ROOT = re.compile(rf"{_STRING}|`[^`]*`|(?<![\w$])(\.?)(?<!\w)(steps|inputs|workflow|context|iter|loop)\b")
+_ACCESS = re.compile(r"""\s*(?:\??\.\s*([A-Za-z_][\w]*)|\??\.?\[\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*\]|\."([^"\\]*)")""")
+
+
+def find_references(text: str, *, dotted: bool = False) -> References:
+    """Find what an expression reads without parsing it.
+
+    Errs on the side of more: a name in an unusual position counts as read. With `dotted` (jq) roots are written
+    `.steps`; without, a name after a dot is a field and no root.
+
+    >>> sorted(find_references("steps.a.output.x > 1 && steps['b-c'].ok").steps)
+    ['a', 'b-c']
+    """
+    roots: set[str] = set()
+    steps: dict[str, set[str]] = {}
+    inputs: set[str] = set()
+    all_steps = False
+    for match in _ROOT.finditer(text):
+        dot, root = match[1], match[2]
+        if root is None or bool(dot) is not dotted or (not dotted and text[: match.start()].rstrip().endswith(".")):
+            continue
+        roots.add(root)
+        first = _ACCESS.match(text, match.end())
+        name = _accessed(first)
+        if root == "steps":
+            if first is None or name is None:
+                all_steps = True
+            else:
+                field_name = _accessed(_ACCESS.match(text, first.end()))
+                steps.setdefault(name, set()).add(field_name or "")
+        elif root == "inputs" and name is not None:
+            inputs.add(name)
+    return References(
+        frozenset(roots), {name: frozenset(fields) for name, fields in steps.items()}, frozenset(inputs), all_steps
+    )
+
+
+def _accessed(match: re.Match[str] | None) -> str | None:
+    return None if match is None else next((group for group in match.groups() if group is not None), None)

@@ -1,0 +1,116 @@
+"""How values become text, and text becomes durations. Every room uses these two rules and no others.
+
+Sources: spec 02 section 10.4 (canonical text), spec 01 section 0 (durations).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+_UNITS = {
+    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0,
+}  # fmt: skip
+_PAIR = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+
+#: The longest duration a definition may name, in seconds (8760 h).
+MAX_DURATION = 8760 * 3600.0
+
+
+def canonical_text(value: Any) -> str:
+    """Return the one text form of a JSON value.
+
+    >>> canonical_text(1048576.0), canonical_text(0.00001), canonical_text(None), canonical_text({"k": [1, 2.0]})
+    ('1048576', '0.00001', 'null', '{"k":[1,2]}')
+    """
+    if isinstance(value, str):
+        return value
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if value is None:
+        return "null"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return number_text(value)
+    return compact_json(value)
+
+
+def number_text(value: float) -> str:
+    """Return the shortest round-trip digits: plain from 1e-6 up to 1e21, an exponent outside (the ECMAScript rule).
+
+    >>> number_text(6.0), number_text(1e-05), number_text(1e21), number_text(1.5e-7)
+    ('6', '0.00001', '1e+21', '1.5e-7')
+    """
+    if not math.isfinite(value):
+        return "null"
+    if value == 0:
+        return "0"
+    digits, _, exponent = f"{value!r}".partition("e")
+    if not exponent:
+        return digits.removesuffix(".0")
+    power = int(exponent)
+    sign = "-" if digits.startswith("-") else ""
+    whole, _, fraction = digits.lstrip("-").partition(".")
+    if -7 < power < 0:
+        return f"{sign}0.{'0' * (-power - 1)}{whole}{fraction.rstrip('0') if fraction != '0' else ''}"
+    if 0 <= power < 21:
+        return f"{sign}{whole}{fraction if fraction != '0' else ''}".ljust(len(sign) + power + 1, "0")
+    mantissa = whole if fraction in ("", "0") else f"{whole}.{fraction}"
+    return f"{sign}{mantissa}e{'+' if power > 0 else '-'}{abs(power)}"
+
+
+def compact_json(value: Any) -> str:
+    """Return JSON without spaces, UTF-8 kept, integral floats printed as integers."""
+    return json.dumps(_plain_numbers(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _plain_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_numbers(item) for item in value]
+    return value
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a duration such as `1h30m`, `500ms` or `1.5s`.
+
+    Raises:
+        ValueError: the text is no sequence of `<decimal><unit>` pairs, or exceeds 8760 h.
+
+    >>> parse_duration("1h30m"), parse_duration("250ms")
+    (5400.0, 0.25)
+    """
+    total, position = 0.0, 0
+    while match := _PAIR.match(text, position):
+        total += float(match[1]) * _UNITS[match[2]]
+        position = match.end()
+    if position == 0 or position != len(text):
+        raise ValueError(f"expected a duration such as 500ms, 90s or 1h30m, found {text!r}")
+    if total > MAX_DURATION:
+        raise ValueError(f"expected a duration of at most 8760h, found {text!r}")
+    return total
+
+
+def json_type(value: Any) -> str:
+    """Name the JSON type of a value, for error messages."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, list | tuple):
+        return "array"
+    if isinstance(value, dict):
+        return "object"
+    return type(value).__name__

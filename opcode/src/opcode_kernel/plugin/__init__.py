@@ -1,0 +1,1 @@
+"""The plugin contract: hooks, actions, parameters, policy, and the registry they end up in."""

@@ -1,0 +1,1 @@
+"""What clients reach: MCP transports and tools, settings, the command line."""

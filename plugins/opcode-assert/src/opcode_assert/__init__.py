@@ -1,0 +1,1 @@
+"""opcode-assert for OPCODE."""

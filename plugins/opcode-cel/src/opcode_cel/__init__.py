@@ -1,0 +1,1 @@
+"""opcode-cel for OPCODE."""

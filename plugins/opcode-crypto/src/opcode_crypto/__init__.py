@@ -1,0 +1,1 @@
+"""opcode-crypto for OPCODE."""

@@ -1,0 +1,1 @@
+"""opcode-diagram for OPCODE."""

@@ -1,0 +1,1 @@
+"""opcode-expr for OPCODE."""

@@ -1,0 +1,1 @@
+"""opcode-fs for OPCODE."""

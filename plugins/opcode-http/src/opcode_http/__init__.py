@@ -1,0 +1,1 @@
+"""opcode-http for OPCODE."""

@@ -1,0 +1,1 @@
+"""opcode-jq for OPCODE."""

@@ -1,0 +1,1 @@
+"""opcode-shell for OPCODE."""

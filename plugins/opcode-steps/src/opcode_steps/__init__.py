@@ -1,0 +1,1 @@
+"""opcode-steps for OPCODE."""

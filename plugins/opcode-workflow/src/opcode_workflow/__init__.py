@@ -1,0 +1,1 @@
+"""opcode-workflow for OPCODE."""
