@@ -99,8 +99,15 @@ Directive = Call | Open | Wait | Complete | Fail
 class BlockView(Protocol):
     """One nested list, as its step type sees it."""
 
-    key: str
-    index: int | None
+    @property
+    def key(self) -> str:
+        """Its public name below the step: `iter_2`, `branch_0`, a branch key."""
+        ...
+
+    @property
+    def index(self) -> int | None:
+        """The number of the iteration, None outside of loops."""
+        ...
 
     @property
     def ended(self) -> bool:
@@ -113,6 +120,11 @@ class BlockView(Protocol):
         ...
 
     @property
+    def suspended(self) -> bool:
+        """Whether nothing in it can go on before something from outside arrives."""
+        ...
+
+    @property
     def output(self) -> Json:
         """The output of the last nested step that completed, else None."""
         ...
@@ -121,16 +133,37 @@ class BlockView(Protocol):
 class StepView(Protocol):
     """All that `advance` may look at; reading it changes nothing."""
 
-    config: Any
-    attempt: int
-    memo: Json
-    #: Nested lists of this attempt, in the order they were opened.
-    blocks: Sequence[BlockView]
-    #: What has arrived for a `Wait`: `{"signal": payload}`, `{"timer": True}` or `{"decision": resolution}`.
-    arrived: dict[str, Json]
+    @property
+    def config(self) -> Any:
+        """What `compile` returned."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is; 1 is the first."""
+        ...
+
+    @property
+    def memo(self) -> Json:
+        """What the last directive of this attempt asked to be kept."""
+        ...
+
+    @property
+    def blocks(self) -> Sequence[BlockView]:
+        """Nested lists of this attempt, in the order they were opened."""
+        ...
+
+    @property
+    def arrived(self) -> dict[str, Json]:
+        """What came for a `Wait`: `{"signal": payload}`, `{"timer": True}` or `{"decision": resolution}`."""
+        ...
 
     def evaluate(self, program: Program) -> Json:
         """Evaluate an expression in the scope of this step (raises `ExpressionError`)."""
+        ...
+
+    def evaluate_list(self, program: Program) -> Json:
+        """Evaluate what a loop runs over: like `evaluate`, but several outputs of jq make one list."""
         ...
 
     def evaluate_test(self, program: Program, index: int, last: Json) -> Json:
@@ -165,6 +198,8 @@ class Body:
     where: str
     pointer: tuple[str | int, ...]
     steps: Json
+    #: Whether `loop.item` and `loop.index` exist inside.
+    loops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +236,10 @@ class Compiler(Protocol):
 
     def template(self, value: Json) -> Template:
         """Compile a JSON value that may hold `${{}}` references."""
+        ...
+
+    def params(self, step: Step) -> Template:
+        """Compile the params of a step by the rules of the action it names."""
         ...
 
     def block(self, key: str, steps: Json) -> None:

@@ -1,0 +1,25 @@
+"""A run that lost its process: what is parked, and what is said about it (spec 01 section 7.7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opcode_kernel.core.messages import Interrupted
+from opcode_kernel.core.settling import park, suspend_now
+from opcode_kernel.core.state import ACTIVE
+from opcode_kernel.errors import Json
+
+if TYPE_CHECKING:
+    from opcode_kernel.core.run import Run
+
+
+def interrupt(run: Run, message: Interrupted) -> None:
+    """Park what may not be repeated without consent; an active run becomes suspended."""
+    state = run.state
+    if state.status != ACTIVE:
+        return
+    payload: dict[str, Json] = {"reason": message.reason}
+    run.emit("workflow_interrupted", None, payload)
+    parked = park(run, message.keep)
+    if message.suspend or (parked and not (state.root.live or state.hooks.live)):
+        suspend_now(run, "interrupted")

@@ -1,0 +1,105 @@
+"""Where something stands in a definition, in the two spellings the world reads.
+
+`path` is for people (`steps[2].config.branches[prod][0]`), `pointer` for programs (RFC 6901). The path of a key
+with dots is ambiguous, the pointer never is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from opcode_kernel.errors import Json
+
+Token = str | int
+
+_NEXT = re.compile(r"\.?([^.\[]+)|\[([^\]]*)\]|.")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place. The root has the path `/` and no tokens."""
+
+    path: str = "/"
+    tokens: tuple[Token, ...] = ()
+
+    def key(self, name: str) -> Place:
+        """Return the member `name` of the object at this place."""
+        return Place(f"{self.path}.{name}" if self.tokens else name, (*self.tokens, name))
+
+    def item(self, index: int) -> Place:
+        """Return the element `index` of the list at this place."""
+        return Place(f"{self.path}[{index}]", (*self.tokens, index))
+
+    def below(self, where: str, tokens: tuple[Token, ...]) -> Place:
+        """Return the place with a dotted `where` appended, whose tokens are already known."""
+        if not where:
+            return self
+        joint = "" if where.startswith("[") else "."
+        return Place(f"{self.path}{joint}{where}", (*self.tokens, *tokens))
+
+    @property
+    def pointer(self) -> str:
+        """The place as a JSON pointer; the whole document is the empty text."""
+        return pointer_text(self.tokens)
+
+
+def pointer_text(tokens: Iterable[Token]) -> str:
+    """Write tokens as a JSON pointer.
+
+    >>> pointer_text(("steps", 0, "a/b~c"))
+    '/steps/0/a~1b~0c'
+    """
+    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
+
+
+def locate(value: Json, where: str) -> tuple[Token, ...]:
+    """Return the tokens of a dotted place below `value`; keys that hold dots or brackets are found as well.
+
+    >>> locate({"data_inject": {"a.b": "x"}, "options": [{}]}, "data_inject.a.b")
+    ('data_inject', 'a.b')
+    >>> locate({"branches": {"prod": []}}, "branches[prod][0]")
+    ('branches', 'prod', 0)
+    """
+    tokens: list[Token] = []
+    while where:
+        token, where = _next_token(value, where)
+        tokens.append(token)
+        value = _member(value, token)
+    return tuple(tokens)
+
+
+def at(value: Json, tokens: Iterable[Token]) -> Json:
+    """Return what stands at the tokens, or None."""
+    for token in tokens:
+        value = _member(value, token)
+    return value
+
+
+def _member(value: Json, token: Token) -> Json:
+    if isinstance(value, dict):
+        return value.get(token)
+    if isinstance(value, list) and isinstance(token, int) and 0 <= token < len(value):
+        return value[token]
+    return None
+
+
+def _next_token(value: Json, where: str) -> tuple[Token, str]:
+    if isinstance(value, dict):
+        bracket = where.startswith("[")
+        text = where[1:] if bracket or where.startswith(".") else where
+        ends = [i for i, char in enumerate(text) if char == "]"] if bracket else _key_ends(text)
+        for end in reversed(ends):
+            if text[:end] in value:
+                return text[:end], text[end + bracket :]
+    match = _NEXT.match(where)
+    if match is None:  # a line break, which only a hostile key can hold
+        return where, ""
+    token = next((group for group in match.groups() if group is not None), match[0])
+    is_index = isinstance(value, list) and token.isascii() and token.isdigit() and len(token) < 10
+    return (int(token) if is_index else token), where[match.end() :]
+
+
+def _key_ends(text: str) -> list[int]:
+    return [i for i, char in enumerate(text) if char in ".["] + [len(text)]

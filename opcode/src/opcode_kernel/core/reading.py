@@ -1,0 +1,204 @@
+"""What steps read: every expression and template of a definition, compiled, with the names it mentions.
+
+Used by validation, which checks the names, and by the graph, which turns them into edges.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from opcode_kernel.core.definition import unwrapped
+from opcode_kernel.core.evaluator import Evaluator, References, find_references
+from opcode_kernel.core.interpolation import compile_template
+from opcode_kernel.core.place import Place, locate
+from opcode_kernel.core.tree import StepNode, Tree
+from opcode_kernel.errors import Json, OpcodeError
+
+if TYPE_CHECKING:
+    from opcode_kernel.core.references import Reference
+
+#: A comprehension variable called like the loop variables hides them: `xs.map(iter, iter.id)`.
+_BOUND = re.compile(r"\(\s*(?:iter|loop)\s*,")
+
+#: Longer texts are not worth keeping.
+_CACHED_TEXT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What one text mentions. For `steps`, the value tells whether every mention has a default."""
+
+    steps: dict[str, bool] = field(default_factory=dict)
+    #: Input names, each with the spelling that counts as one literal key (`my.dotted.key`).
+    inputs: dict[str, str] = field(default_factory=dict)
+    namespaces: frozenset[str] = frozenset()
+    #: How many loops around the slot are needed.
+    loops: int = 0
+    #: Why the text does not compile.
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One text of a slot: where it stands, what it mentions, and which step it belongs to (None for the workflow)."""
+
+    place: Place
+    text: str
+    names: Names
+    node: StepNode | None = None
+    #: A loop test sees the iteration of its own loop.
+    own_iteration: bool = False
+    secrets: bool = True
+
+
+class Reader:
+    """Reads slots; the same text is read once.
+
+    With evaluators expressions are compiled: that finds what is wrong with them. Without, their references are taken
+    from the text alone, which is enough for edges, and the same edges come out whichever languages are installed.
+    """
+
+    def __init__(self, evaluators: Mapping[str, Evaluator] | None = None) -> None:
+        self._evaluators = evaluators
+        self._known: dict[tuple[str, str], Names] = {}
+
+    def of_tree(self, tree: Tree) -> Iterator[Reading]:
+        """Yield the readings of every step."""
+        for node in tree.nodes():
+            yield from self.of_step(node)
+
+    def of_step(self, node: StepNode) -> Iterator[Reading]:
+        """Yield what a step itself reads: guard, params and config, without the steps nested in it."""
+        guard = node.raw.get("condition")
+        if isinstance(guard, str) and guard.strip():
+            yield Reading(node.place.key("condition"), guard, self._names("cel", guard), node)
+        if node.step_type is None:
+            return
+        if node.step_type.name == "action" and isinstance(node.raw.get("params"), dict):
+            yield from self.of_value(node.place.key("params"), node.raw["params"], node)
+        config = node.config
+        place = node.place.key("config")
+        for slot in node.step_type.slots(config) if config else ():
+            here = place.below(slot.where, locate(config, slot.where))
+            if slot.language == "template" or not isinstance(slot.value, str):
+                yield from self.of_value(here, slot.value, node, secrets=slot.secrets)
+            else:
+                names = self._names(slot.language, slot.value)
+                yield Reading(here, slot.value, names, node, slot.own_iteration, slot.secrets)
+
+    def of_value(
+        self, place: Place, value: Json, node: StepNode | None = None, *, secrets: bool = True
+    ) -> Iterator[Reading]:
+        """Yield one reading for each text with references in a JSON value, keys of objects included."""
+        if isinstance(value, str):
+            if "${{" in value:
+                yield Reading(place, value, self._names("template", value), node, secrets=secrets)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                here = place.key(key)
+                if "${{" in key:
+                    yield Reading(here, key, self._names("template", key), node, secrets=secrets)
+                yield from self.of_value(here, item, node, secrets=secrets)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, str | dict | list):
+                    yield from self.of_value(place.item(index), item, node, secrets=secrets)
+
+    def _names(self, language: str, text: str) -> Names:
+        if language == "template":
+            return _template_names(text) if len(text) > _CACHED_TEXT else _cached_template_names(text)
+        known = self._known.get((language, text))
+        if known is None:
+            known = self._over_names(text) if language == "over" else self._expression_names(language, text)
+            self._known[language, text] = known
+        return known
+
+    def _over_names(self, text: str) -> Names:
+        """Apply the rule of `over`: a reference, jq after a leading dot, a JSON array, CEL, and at last jq."""
+        if "${{" in text:
+            names = _template_names(text)
+            inner = unwrapped(text) or ""
+            if names.problem is None or inner == text:
+                return names
+            text = inner
+        text = text.strip()
+        if text.startswith("."):
+            return self._expression_names("jq", text)
+        if text.startswith("[") and _is_json(text):
+            return Names()
+        if self._evaluators is None:
+            return _expression_names(text, _joined(find_references(text), find_references(text, dotted=True)))
+        names = self._expression_names("cel", text)
+        if names.problem is not None and "jq" in self._evaluators:
+            other = self._expression_names("jq", text)
+            return other if other.problem is None else names
+        return names
+
+    def _expression_names(self, language: str, text: str) -> Names:
+        text = unwrapped(text) or ""
+        if self._evaluators is None:
+            return _expression_names(text, find_references(text, dotted=language == "jq"))
+        evaluator = self._evaluators.get(language)
+        if evaluator is None:
+            return Names(problem=f"expected the expression language {language}, found no plugin that offers it")
+        try:
+            return _expression_names(text, evaluator.compile(text).references)
+        except OpcodeError as error:
+            hint = "; inside an expression write inputs.name without ${{ }}" if "${{" in text else ""
+            return Names(problem=error.message + hint)
+
+
+def _expression_names(text: str, references: References) -> Names:
+    loops = bool(references.roots & {"iter", "loop"}) and not _BOUND.search(text)
+    inputs = {name: name for name in references.inputs}
+    return Names(dict.fromkeys(references.steps, False), inputs, references.roots, int(loops))
+
+
+def _joined(first: References, second: References) -> References:
+    return References(first.roots | second.roots, {**first.steps, **second.steps}, first.inputs | second.inputs)
+
+
+def _template_names(text: str) -> Names:
+    try:
+        references = compile_template(text).references
+    except OpcodeError as error:
+        return Names(problem=error.message)
+    steps: dict[str, bool] = {}
+    inputs: dict[str, str] = {}
+    loops = 0
+    for reference in references:
+        first = str(reference.path[0]) if reference.path else ""
+        if reference.namespace == "steps":
+            steps[first] = steps.get(first, True) and reference.has_default
+        elif reference.namespace == "inputs":
+            inputs.setdefault(first, reference.text[len("inputs.") :])
+        elif reference.namespace == "loop":
+            loops = max(loops, 1 + _parents(reference))
+    return Names(steps, inputs, frozenset(reference.namespace for reference in references), loops)
+
+
+@lru_cache(maxsize=2048)
+def _cached_template_names(text: str) -> Names:
+    return _template_names(text)
+
+
+def _parents(reference: Reference) -> int:
+    count = 0
+    for token in reference.path:
+        if token != "parent":
+            break
+        count += 1
+    return count
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

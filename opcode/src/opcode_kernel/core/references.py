@@ -1,0 +1,154 @@
+"""The `${{ ... }}` token: how it is found in a text and how its reference is read (spec 02 sections 10.1 and 10.2)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from opcode_kernel.errors import InterpolationError, Json
+
+NAMESPACES = ("steps", "inputs", "workflow", "context", "secrets", "loop")
+MAX_ACCESSORS = 32
+MAX_TOKENS = 1_000
+
+_NAME = re.compile(r"[^.\[\]{}'\"|\x00-\x1f]+")
+_ACCESSOR = re.compile(
+    r"""\.([^.\[\]{}'"|\x00-\x1f]+)|\[(-?\d{1,9})\]|\[\s*'((?:\\.|[^'\\])*)'\s*\]|\[\s*"((?:\\.|[^"\\])*)"\s*\]"""
+)
+_DEFAULT = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|[^'"])*?(\?\?)""")
+_CAST = re.compile(r"\|\s*(text|json)\s*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One reference: namespace, accessors after it (first a step id or an input name), optional default and cast."""
+
+    text: str
+    namespace: str
+    path: tuple[str | int, ...]
+    has_default: bool = False
+    default: Json = None
+    cast: str | None = None
+
+    @property
+    def rest(self) -> str:
+        """The text after the namespace, for inputs whose names contain dots."""
+        return self.text[len(self.namespace) + 1 :]
+
+
+def split_tokens(text: str) -> list[str | Reference]:
+    r"""Split a text into literal parts and references; `\${{` stands for a literal `${{`.
+
+    >>> split_tokens("a ${{ inputs.u }} b")[0], split_tokens("a ${{ inputs.u }} b")[1].path
+    ('a ', ('u',))
+    """
+    parts: list[str | Reference] = []
+    literal, position = "", 0
+    while (start := text.find("${{", position)) >= 0:
+        if start > 0 and text[start - 1] == "\\":
+            literal += text[position : start - 1] + "${{"
+            position = start + 3
+            continue
+        literal += text[position:start]
+        end = _token_end(text, start)
+        if literal:
+            parts.append(literal)
+            literal = ""
+        parts.append(read_reference(text[start + 3 : end]))
+        if len(parts) > MAX_TOKENS:
+            raise _refuse(text[:60], f"expected at most {MAX_TOKENS} references in one text")
+        position = end + 2
+    literal += text[position:]
+    if literal:
+        parts.append(literal)
+    return parts
+
+
+def read_reference(token: str) -> Reference:
+    """Read what stands between `${{` and `}}`."""
+    source = token.strip()
+    if not source:
+        raise _refuse(token, "expected a reference such as inputs.name between ${{ and }}, found nothing")
+    if "${{" in source:
+        raise _refuse(source, "a ${{ may not stand inside another ${{ }}")
+    body, default, has_default, cast = _split_options(source)
+    match = _NAME.match(body)
+    namespace = match[0].strip() if match else body
+    if namespace not in NAMESPACES:
+        raise InterpolationError(
+            f"unknown namespace {namespace!r} in ${{{{{source}}}}}; expected one of {', '.join(NAMESPACES)}",
+            details={"expression": source, "available_namespaces": list(NAMESPACES)},
+        )
+    path = _read_path(body, len(namespace), source)
+    if not path:
+        raise _refuse(source, f"expected a name after {namespace}, such as {namespace}.name")
+    if namespace == "secrets":
+        path = (body[len(namespace) + 1 :],) if body[len(namespace)] == "." else path[:1]
+    return Reference(body, namespace, path, has_default, default, cast)
+
+
+def _split_options(source: str) -> tuple[str, Json, bool, str | None]:
+    cast = None
+    if match := _CAST.search(source):
+        cast, source = match[1], source[: match.start()].rstrip()
+    found = _DEFAULT.match(source)
+    if not found:
+        return source, None, False, cast
+    literal = source[found.end(1) :].strip()
+    try:
+        default = json.loads(literal)
+    except ValueError:
+        default = literal[1:-1] if len(literal) >= 2 and literal[0] == literal[-1] == "'" else _refused
+    if default is _refused or isinstance(default, dict | list):
+        raise _refuse(source, 'expected a JSON scalar after ??, such as "eu" or 3')
+    return source[: found.start(1)].rstrip(), default, True, cast
+
+
+_refused = object()
+
+
+def _read_path(body: str, position: int, source: str) -> tuple[str | int, ...]:
+    path: list[str | int] = []
+    while position < len(body):
+        match = _ACCESSOR.match(body, position)
+        if match is None:
+            raise _refuse(source, f"cannot read {body[position:]!r}: only names, [n] and ['name'] may follow")
+        name, index, single, double = match.groups()
+        if index is not None:
+            path.append(int(index))
+        else:
+            path.append(name if name is not None else _unescape(single if single is not None else double))
+        position = match.end()
+    if len(path) > MAX_ACCESSORS:
+        raise _refuse(source, f"expected at most {MAX_ACCESSORS} accessors")
+    return tuple(path)
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def _token_end(text: str, start: int) -> int:
+    """Return where the token's `}}` stands, skipping quoted text."""
+    quote, position = "", start + 3
+    while position < len(text):
+        char = text[position]
+        if quote:
+            if char == "\\":
+                position += 1
+            elif char == quote:
+                quote = ""
+        elif char in "'\"":
+            quote = char
+        elif text.startswith("}}", position):
+            return position
+        position += 1
+    plain = text.find("}}", start + 3)
+    if plain >= 0:
+        return plain
+    raise _refuse(text[start : start + 60], "expected }} to close the reference")
+
+
+def _refuse(expression: str, why: str) -> InterpolationError:
+    return InterpolationError(f"cannot read the reference {expression!r}: {why}", details={"expression": expression})

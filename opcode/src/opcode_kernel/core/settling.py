@@ -1,0 +1,245 @@
+"""How a run comes to rest: containers that can only wait, suspension, failure, completion, hooks, the time-out.
+
+`settle` is asked when no work is left; it answers whether it caused new work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opcode_kernel.core.commands import RunAction, StartTimer
+from opcode_kernel.core.failure import run_error, with_others
+from opcode_kernel.core.handling import skip_blocks, skip_running
+from opcode_kernel.core.interpolation import split_holes
+from opcode_kernel.core.scope import Scope
+from opcode_kernel.core.state import ACTIVE, FAILED, PENDING, RUNNING, SUSPENDED, Node
+from opcode_kernel.core.times import MILLISECOND, SECOND, duration_text
+from opcode_kernel.errors import Failure, Json, OpcodeError
+
+if TYPE_CHECKING:
+    from opcode_kernel.core.run import Run
+
+#: A sleep longer than this, with nothing else going on, suspends the run (spec 01 section 7.1).
+LONG_WAIT = 60 * SECOND
+
+
+def rest_containers(run: Run) -> None:
+    """Suspend the containers under which nothing can go on any more."""
+    quiet = run.state.quiet
+    while quiet:
+        owner = quiet.pop()
+        if owner.status != RUNNING or not owner.blocks:
+            continue
+        open_blocks = [block for block in owner.blocks if not block.ended]
+        if open_blocks and all(block.suspended for block in open_blocks):
+            resting = [node for block in open_blocks for node in block.nodes if node is not None]
+            reason = next(node.reason for node in resting if node.status == SUSPENDED)
+            run.emit("step_suspended", owner, {"reason": reason})
+
+
+def settle(run: Run) -> bool:
+    """Settle the run if it can; True when that led to new work."""
+    state = run.state
+    if state.status not in (ACTIVE, SUSPENDED):
+        return False
+    root, hooks = state.root, state.hooks
+    if root.plan.fallbacks and _skip_unneeded_fallbacks(run):
+        return True
+    if root.live or hooks.live:
+        return _rest_long_waits(run)
+    if state.closing is not None:
+        return _after_hook(run)
+    if state.failures:
+        return _fail(run)
+    if root.resting:
+        if state.status == ACTIVE:
+            _suspend(run)
+        return False
+    return _complete(run)
+
+
+def _skip_unneeded_fallbacks(run: Run) -> bool:
+    nodes = run.state.root.nodes
+    for index in run.plan.root.fallbacks:
+        node = nodes[index]
+        if node is None or node.status != PENDING or node.triggered:
+            continue
+        if all(guarded is not None and guarded.is_terminal for guarded in (nodes[i] for i in node.plan.guarded)):
+            run.emit("step_skipped", node, {"reason": "fallback_not_needed"})
+            return True
+    return False
+
+
+def _rest_long_waits(run: Run) -> bool:
+    waiting: list[str] = []
+    for command in run.state.outstanding.values():
+        if isinstance(command, RunAction):
+            return False
+        _name, _, purpose = command.task.rpartition("!")
+        if purpose == "retry" or (purpose == "wait" and command.at - run.now <= LONG_WAIT):
+            return False
+        if purpose == "wait":
+            waiting.append(command.task)
+    moved = False
+    for node in list(run.state.nodes.values()) if waiting else ():
+        if node.status == RUNNING and any(task in node.timers for task in waiting):
+            run.emit("step_suspended", node, {"reason": "timer"})
+            moved = True
+    return moved
+
+
+def suspended_steps(run: Run) -> list[Node]:
+    """Return the suspended steps that are not merely containers of others."""
+    return [node for node in run.state.nodes.values() if node.status == SUSPENDED and not _rests_below(node)]
+
+
+def _rests_below(node: Node) -> bool:
+    return any(block.resting and not block.ended for block in node.blocks)
+
+
+def _suspend(run: Run, reason: str | None = None) -> None:
+    steps = suspended_steps(run)
+    counted = any(
+        isinstance(command, StartTimer) and command.task.endswith("!wait") for command in run.state.outstanding.values()
+    )
+    run.emit("workflow_suspended", None, {
+        "reason": reason or (steps[0].reason if steps else "interrupted"), "steps": [node.path for node in steps],
+    }, {"paused": not counted})  # fmt: skip
+
+
+def suspend_now(run: Run, reason: str) -> None:
+    """Suspend the run whatever is still armed."""
+    _suspend(run, reason)
+
+
+def _fail(run: Run) -> bool:
+    state = run.state
+    for node in state.root.nodes:
+        if node is not None and node.status == SUSPENDED:
+            skip_blocks(run, node, "workflow_failed")
+            run.emit("step_skipped", node, {"reason": "workflow_failed"}, {"final": True})
+    node, failure = state.failures[0]
+    error = _wrapped(node, failure)
+    others = [_wrapped(other, late) for other, late in state.failures[1:]]
+    return close_failed(run, with_others(error, others))
+
+
+def _wrapped(node: Node, failure: Failure) -> Failure:
+    retry = node.plan.retry
+    return run_error(failure, retry, exhausted=retry is not None and node.retry_count >= retry.max)
+
+
+def close_failed(run: Run, error: Failure) -> bool:
+    """Bind the run to fail: the `on_error` hook first, then the terminal event."""
+    return _close(run, {"status": "failed", "error": error.to_json()}, run.plan.on_error)
+
+
+def _complete(run: Run) -> bool:
+    try:
+        output = _output(run)
+    except OpcodeError as error:
+        return close_failed(run, Failure.of(error))
+    check = run.plan.check_output
+    violations = check(output) if check is not None else []
+    if violations:
+        return close_failed(run, Failure(
+            "VALIDATION_ERROR", f"the output of the workflow does not satisfy output_schema: {violations[0]}",
+            retryable=False, details={"violations": violations},
+        ))  # fmt: skip
+    return _close(run, {"status": "completed", "output": output}, run.plan.on_complete)
+
+
+def _output(run: Run) -> Json:
+    """The template if there is one, else the single leaf's output, else an object keyed by leaf."""
+    template = run.plan.output
+    state = run.state
+    if template is not None:
+        return split_holes(template.resolve(Scope(state, state.root)))[0]
+    leaves = [state.root.nodes[index] for index in run.plan.root.leaves]
+    outputs = {node.plan.id: _leaf_output(node) for node in leaves if node is not None}
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    return outputs if any(value is not None for value in outputs.values()) else None
+
+
+def _leaf_output(node: Node) -> Json:
+    return node.rescued_by.output if node.status == FAILED and node.rescued_by is not None else node.output
+
+
+def _close(run: Run, closing: dict[str, Json], hook: int | None) -> bool:
+    if hook is not None:
+        state = run.state
+        state.closing = closing
+        node = state.hooks.nodes[hook] or run.hook_node(hook)
+        run.begin_hook(node)
+        return True
+    _end(run, closing)
+    return True
+
+
+def _after_hook(run: Run) -> bool:
+    closing = run.state.closing
+    if closing is None or run.state.hooks.resting:
+        if run.state.status == ACTIVE:
+            _suspend(run)
+        return False
+    _end(run, closing)
+    return True
+
+
+def _end(run: Run, closing: dict[str, Json]) -> None:
+    state = run.state
+    if closing["status"] == "failed":
+        run.emit("workflow_failed", None, {"error": closing["error"]})
+        return
+    payload: dict[str, Json] = {"duration_ms": (run.now - (state.started_at or run.now)) // MILLISECOND}
+    if closing.get("output") is not None:
+        payload["output"] = closing["output"]
+    run.emit("workflow_completed", None, payload)
+
+
+def time_out(run: Run) -> None:
+    """The budget of the workflow is used up."""
+    definition = run.plan.definition
+    limit = duration_text(definition.timeout or 0)
+    if run.state.status == SUSPENDED:
+        run.resume("timeout")
+    run.emit("workflow_timed_out", None, {"timeout": limit, "on_timeout": definition.on_timeout})
+    match definition.on_timeout:
+        case "cancel":
+            cancel(run, "timeout", None)
+        case "suspend":
+            park(run, frozenset())
+            if run.state.root.live == 0:
+                _suspend(run, "timeout")
+        case _:
+            skip_running(run, "workflow_failed")
+            message = f"the workflow exceeded its time-out of {limit}"
+            close_failed(run, Failure("TIMEOUT_ERROR", message, details={"timeout": limit}))
+
+
+def cancel(run: Run, reason: str, cancelled_by: str | None) -> None:
+    """Cancel the run: the status first, then every step that is not done."""
+    payload: dict[str, Json] = {"reason": reason}
+    if cancelled_by is not None:
+        payload["cancelled_by"] = cancelled_by
+    run.emit("workflow_cancelled", None, payload)
+    skip_running(run, "workflow_cancelled", pending=True)
+
+
+def park(run: Run, keep: frozenset[str]) -> list[str]:
+    """Suspend every step that is carrying out an action or waits to retry, as interrupted; returns their ids."""
+    parked: list[str] = []
+    for command in list(run.state.outstanding.values()):
+        if command.task in keep:
+            continue
+        if isinstance(command, RunAction):
+            node = run.state.nodes[command.step_id]
+        elif command.task.endswith("!retry"):
+            node = next(node for node in run.state.nodes.values() if command.task in node.timers)
+        else:
+            continue
+        parked.append(node.path)
+        run.emit("step_suspended", node, {"reason": "interrupted"})
+    rest_containers(run)
+    return parked

@@ -1,0 +1,204 @@
+"""The state of a run: data only. The fold (`fold.py`) is the one place that changes it.
+
+A `Node` is one step that exists in the run, a `Block` one list of them: the top level, the hooks, or a nested list that a
+container opened. `path` is the public id (`each.iter_2.resize`); `key` names the same place uniquely across
+repetitions of a container (`each~2.iter_2.resize`), and tasks are named after it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from opcode_kernel.errors import Failure, Json
+
+if TYPE_CHECKING:
+    from opcode_kernel.core.commands import RunAction, StartTimer
+    from opcode_kernel.core.plan import BlockPlan, Plan, StepPlan
+
+PENDING, RUNNING, RETRYING, SUSPENDED = "pending", "running", "retrying", "suspended"
+COMPLETED, FAILED, SKIPPED = "completed", "failed", "skipped"
+ACTIVE, CANCELLED = "active", "cancelled"
+TERMINAL_STEP = frozenset({COMPLETED, FAILED, SKIPPED})
+TERMINAL_RUN = frozenset({COMPLETED, FAILED, CANCELLED})
+
+
+class Node:
+    """One step of a run. Class attributes are the values of a step that has not started."""
+
+    status: str = PENDING
+    attempt: int = 0
+    retry_count: int = 0
+    operator_attempt: int = 1
+    #: Dependencies that are not satisfied yet (top level only).
+    pending: int = 0
+    triggered: bool = False
+    ignored: bool = False
+    input: Json = None
+    holes: list[Any] | None = None
+    output: Json = None
+    error: Failure | None = None
+    reason: str | None = None
+    started_at: int | None = None
+    attempt_at: int = 0
+    completed_at: int | None = None
+    memo: Json = None
+    #: What arrived for a wait; see `StepView.arrived`.
+    arrived: dict[str, Json] = {}  # noqa: RUF012 - never mutated, replaced as a whole
+    waiting: dict[str, Json] | None = None
+    decision: str | None = None
+    timeout_left: int | None = None
+    #: The fallback that stands in for this failed step, and the failed steps this fallback stands in for.
+    rescued_by: Node | None = None
+    rescues: tuple[Node, ...] = ()
+    #: Names of the step's outstanding timers.
+    timers: tuple[str, ...] = ()
+    blocks: list[Block] = []  # noqa: RUF012 - never mutated, replaced as a whole
+
+    def __init__(self, plan: StepPlan, block: Block) -> None:
+        self.plan = plan
+        self.block = block
+        self.path = block.prefix + plan.id
+        self.key = block.key_prefix + plan.id
+
+    def __repr__(self) -> str:
+        return f"<Node {self.path} {self.status}>"
+
+    @property
+    def task(self) -> str:
+        """The name of the current attempt."""
+        return f"{self.key}#{self.attempt}"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the step is done for good, an operator's override aside."""
+        return self.status in TERMINAL_STEP
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the step is running or about to run again."""
+        return self.status in (RUNNING, RETRYING)
+
+
+class Block:
+    """One list of steps in a run. Implements `BlockView`."""
+
+    position: int = 0
+    #: How many of its steps are running or retrying, and how many are suspended.
+    live: int = 0
+    resting: int = 0
+    ended: bool = False
+    failure: Failure | None = None
+    output: Json = None
+
+    def __init__(
+        self, plan: BlockPlan, owner: Node | None, name: str, index: int | None = None, item: Json = None
+    ) -> None:
+        self.plan = plan
+        self.owner = owner
+        #: The public name below the owner: `iter_2`, `branch_0`, a branch key; empty for the top level.
+        self.key = name
+        self.index = index
+        self.item = item
+        self.nodes: list[Node | None] = [None] * len(plan.steps)
+        if owner is None:
+            self.prefix = self.key_prefix = ""
+        else:
+            again = f"~{owner.attempt}" if owner.attempt > 1 else ""
+            self.prefix = f"{owner.path}.{name}."
+            self.key_prefix = f"{owner.key}{again}.{name}."
+
+    @property
+    def suspended(self) -> bool:
+        """Whether nothing in it can go on before something from outside arrives."""
+        return not self.ended and self.live == 0 and self.resting > 0
+
+
+class DecisionState:
+    """One question that was asked."""
+
+    status: str = PENDING
+    resolution: dict[str, Json] | None = None
+    resolved_at: int | None = None
+
+    def __init__(self, id: str, node: Node, payload: dict[str, Json], timeout_at: int | None, created_at: int) -> None:
+        self.id = id
+        self.node = node
+        #: The payload of `decision_requested`: the context, plus `options`, `fallback?`, `target_agent_id?`.
+        self.payload = payload
+        self.timeout_at = timeout_at
+        self.created_at = created_at
+
+    @property
+    def option_ids(self) -> list[str]:
+        """The ids an answer must be one of; empty for a free-form question."""
+        return [option["id"] for option in self.payload["options"]]
+
+
+class RunState:
+    """Everything known about a run, derived from its events alone."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.run_id = ""
+        self.status = PENDING
+        self.sequence = 0
+        self.agent_id = ""
+        self.parent_run_id: str | None = None
+        self.parent_step_id: str | None = None
+        self.parent_task: str | None = None
+        self.start_key: str | None = None
+        self.depth = 0
+        #: Effective inputs as recorded (secrets masked), and as used (holes in place).
+        self.input_params: dict[str, Json] = {}
+        self.inputs: dict[str, Any] = {}
+        self.has_holes = False
+        self.created_at = self.updated_at = 0
+        self.started_at: int | None = None
+        self.completed_at: int | None = None
+        self.output: Json = None
+        self.error: Failure | None = None
+        self.warnings: list[str] = []
+
+        self.root = Block(plan.root, None, "")
+        self.hooks = Block(plan.hooks, None, "")
+        self.nodes: dict[str, Node] = {}
+        self.decisions: dict[str, DecisionState] = {}
+        self.outstanding: dict[str, RunAction | StartTimer] = {}
+        #: Early named signals, latest per name.
+        self.signals: dict[str, Json] = {}
+
+        self.context: dict[str, Json] = {}
+        self.accumulated: dict[str, Json] = {}
+        self.intent: str | None = None
+        self.agent_notes: str | None = None
+        self.decisions_log: list[dict[str, Json]] = []
+        self.workflow: dict[str, Json] = {}
+
+        #: Unhandled failures in the order they happened; the run is bound to fail.
+        self.failures: list[tuple[Node, Failure]] = []
+        #: How the run will end once its hook is done: status and output or error.
+        self.closing: dict[str, Json] | None = None
+        #: The budget of the workflow time-out: what is left, and since when it is running.
+        self.budget_left: int | None = None
+        self.budget_since: int | None = None
+
+        # Work that follows from the latest events; empty between transitions.
+        self.ready: deque[Node] = deque()
+        self.touched: deque[Node] = deque()
+        self.quiet: list[Node] = []
+        # What changed since it was last asked for; the projection reads and clears these.
+        self.dirty: dict[Node, None] = {}
+        self.dirty_decisions: dict[str, None] = {}
+        # Commands of the current transition.
+        self.issued: dict[str, RunAction | StartTimer] = {}
+        self.withdrawn: list[str] = []
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run is completed, failed or cancelled."""
+        return self.status in TERMINAL_RUN
+
+    def pending_decisions(self) -> list[DecisionState]:
+        """Return the open questions, oldest first."""
+        return [decision for decision in self.decisions.values() if decision.status == PENDING]

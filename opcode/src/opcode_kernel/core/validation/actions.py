@@ -1,0 +1,64 @@
+"""The part of S2 that is about action steps: is the action known, and do the literal params obey its rules?"""
+
+from __future__ import annotations
+
+from opcode_kernel.core.place import at, locate
+from opcode_kernel.core.tree import StepNode
+from opcode_kernel.core.validation.issues import Issues, replace_at, shown
+from opcode_kernel.core.validation.vocabulary import Vocabulary
+from opcode_kernel.errors import Json
+
+#: Families that ship with the bundle: nothing installed later adds to them, so an unknown name is a mistake.
+_BUILT_IN = frozenset({"http", "fs", "shell", "crypto", "assert", "expr", "workflow"})
+
+
+def check_action(node: StepNode, vocabulary: Vocabulary, issues: Issues) -> None:
+    """Check the action and the params of one step."""
+    name = node.raw["action"]
+    if vocabulary.has_action(name):
+        _check_params(node, name, vocabulary, issues)
+        return
+    place = node.place.key("action")
+    meant, sure = issues.suggest(name, sorted(vocabulary.action_names()))
+    family, dot, _ = name.partition(".")
+    refused = not dot or family in _BUILT_IN
+    hint = f"did you mean {meant!r}?" if meant else "list the actions to see what is there"
+    later = "" if refused else "; a plugin that offers it may still be installed before the step runs"
+    add = issues.error if refused else issues.warn
+    add(
+        place, f"expected a registered action, found {shown(name)}{later}; {hint}", code="ACTION_UNAVAILABLE",
+        did_you_mean=meant, patch=replace_at(place, meant) if sure else None,
+    )  # fmt: skip
+
+
+def is_dynamic(value: Json) -> bool:
+    """Tell whether a value, or anything inside it, holds a reference and is only known at run time."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            if "${{" in item:
+                return True
+        elif isinstance(item, dict):
+            pending.extend(item)
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return False
+
+
+def _check_params(node: StepNode, action: str, vocabulary: Vocabulary, issues: Issues) -> None:
+    params = node.raw.get("params") or {}
+    if any("${{" in key for key in params):
+        return  # which params there are is only known at run time
+    place = node.place.key("params")
+    for where, message in vocabulary.check_params(action, params, is_dynamic):
+        tokens = locate(params, where) if where != "params" else ()
+        there = at(params, tokens) is not None
+        here = place.below(where, tokens) if tokens and there else place
+        issues.error(
+            # The published path is the one of the params; the pointer leads to the very value.
+            type(place)(place.path, here.tokens), f"{where}: {message}", details={"param": where},
+        )  # fmt: skip
+    for name in vocabulary.unknown_params(action, params):
+        issues.warn(place.key(name), f"the action {action} does not read the param {shown(name)}; remove it")

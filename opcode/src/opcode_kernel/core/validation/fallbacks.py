@@ -1,0 +1,76 @@
+"""The part of S2 about `on_error.fallback_step`: it exists, it is another step, and the relation has no cycle."""
+
+from __future__ import annotations
+
+from opcode_kernel.core.place import Place
+from opcode_kernel.core.tree import StepNode, Tree
+from opcode_kernel.core.validation.issues import Issues, replace_at, shown
+
+
+def check_fallbacks(tree: Tree, issues: Issues) -> bool:
+    """Check the fallback of every step, and tell whether the graph of the top-level steps can rely on them."""
+    before = len(issues.errors)
+    own: dict[StepNode, StepNode] = {}
+    for node in tree.nodes():
+        if node.fallback_step is None:
+            continue
+        found = _check(node, node.fallback_step, tree, issues)
+        if found is not None:
+            own[node] = found
+    _check_cycles(own, issues)
+    return len(issues.errors) == before
+
+
+def _place(node: StepNode) -> Place:
+    return node.place.key("on_error").key("fallback_step")
+
+
+def _check(node: StepNode, name: str, tree: Tree, issues: Issues) -> StepNode | None:
+    here = _place(node)
+    found = tree.fallback_of(node)
+    if node.raw["on_error"].get("strategy") != "fallback_step":
+        issues.warn(
+            here, f"fallback_step has no effect with the strategy {shown(node.raw['on_error'].get('strategy'))}, and "
+            f"{name!r} will only ever run as a fallback; set the strategy to fallback_step",
+        )  # fmt: skip
+    if found is node:
+        issues.error(here, f"expected another step, found {shown(name)} itself; name a step that runs instead")
+    elif found is not None and found in node.containers():
+        issues.error(here, f"expected a step outside, found {shown(name)}, which contains this step; name another")
+    elif found is not None:
+        return found
+    else:
+        _unknown(node, name, here, tree, issues)
+    return None
+
+
+def _unknown(node: StepNode, name: str, here: Place, tree: Tree, issues: Issues) -> None:
+    in_hook = node.top.siblings.is_hook
+    known = [*node.siblings.by_id, *([] if in_hook else tree.top.by_id)]
+    known = [other for other in dict.fromkeys(known) if other != node.id]
+    meant, sure = issues.suggest(name, known)
+    wanted = "a sibling, since a hook may not use steps of the workflow" if in_hook else "a sibling or a top-level step"
+    hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(known[:20]) or 'none'}"
+    issues.error(
+        here, f"expected the id of {wanted}, found {shown(name)}; {hint}", did_you_mean=meant,
+        patch=replace_at(here, meant) if sure else None,
+    )  # fmt: skip
+
+
+def _check_cycles(own: dict[StepNode, StepNode], issues: Issues) -> None:
+    """Follow each chain once; a chain that meets itself is reported at its first step in the document."""
+    chain_of: dict[StepNode, int] = {}
+    for number, start in enumerate(own):
+        node: StepNode | None = start
+        while node is not None and node not in chain_of:
+            chain_of[node] = number
+            node = own.get(node)
+        if node is not None and chain_of[node] == number:
+            cycle = [node]
+            while (following := own[cycle[-1]]) is not node:
+                cycle.append(following)
+            names = [step.id for step in cycle]
+            issues.error(
+                _place(node), f"expected fallbacks that end, found {' -> '.join([*names, names[0]])}; remove one of them",
+                details={"cycle": names},
+            )  # fmt: skip

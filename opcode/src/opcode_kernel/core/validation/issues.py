@@ -1,0 +1,99 @@
+"""What validation found: one issue, and the collector all stages write to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from opcode_kernel.core.place import Place
+from opcode_kernel.core.text import json_type
+from opcode_kernel.core.validation.nearness import Suggestions
+from opcode_kernel.errors import Json
+
+#: A JSON Patch (RFC 6902) that repairs the definition.
+Patch = list[dict[str, Json]]
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One problem. `severity` is `error` or `warning`; `patch` is there when only one repair makes sense."""
+
+    place: Place
+    code: str
+    severity: str
+    message: str
+    did_you_mean: str | None = None
+    details: dict[str, Json] = field(default_factory=dict)
+    patch: Patch | None = None
+
+    @property
+    def path(self) -> str:
+        """The place with dots and indexes."""
+        return self.place.path
+
+    @property
+    def pointer(self) -> str:
+        """The place as a JSON pointer."""
+        return self.place.pointer
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the published shape (spec 01 section 2.4), with the optional members only where they say something."""
+        out: dict[str, Json] = {
+            "path": self.path, "pointer": self.pointer, "code": self.code, "severity": self.severity,
+            "message": self.message,
+        }  # fmt: skip
+        if self.did_you_mean is not None:
+            out["did_you_mean"] = self.did_you_mean
+        if self.details:
+            out["details"] = self.details
+        if self.patch:
+            out["patch"] = self.patch
+        return out
+
+
+class Issues:
+    """Collects issues in the order the stages find them; `Report` sorts them."""
+
+    def __init__(self) -> None:
+        self.errors: list[Issue] = []
+        self.warnings: list[Issue] = []
+        self._suggestions = Suggestions()
+        self.suggest = self._suggestions.near
+
+    def error(
+        self, place: Place, message: str, *, code: str = "VALIDATION_ERROR", did_you_mean: str | None = None,
+        details: dict[str, Json] | None = None, patch: Patch | None = None,
+    ) -> None:  # fmt: skip
+        """Add an error: the definition is refused."""
+        self.errors.append(Issue(place, code, "error", message, did_you_mean, details or {}, patch))
+
+    def warn(
+        self, place: Place, message: str, *, code: str = "VALIDATION_ERROR", did_you_mean: str | None = None,
+        details: dict[str, Json] | None = None, patch: Patch | None = None,
+    ) -> None:  # fmt: skip
+        """Add a warning: the definition is accepted."""
+        self.warnings.append(Issue(place, code, "warning", message, did_you_mean, details or {}, patch))
+
+
+def replace_at(place: Place, value: Json) -> Patch:
+    """Return the patch that puts another value there."""
+    return [{"op": "replace", "path": place.pointer, "value": value}]
+
+
+def shown(value: Json) -> str:
+    """Show a value inside a message: short, and never the content of an object or a list."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:60] + "…")
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float) and abs(value) < 1e15:
+        return repr(value)
+    return an(json_type(value))
+
+
+def an(word: str) -> str:
+    """Put the article before a word.
+
+    >>> an("object"), an("string")
+    ('an object', 'a string')
+    """
+    return f"{'an' if word[:1] in 'aeiou' else 'a'} {word}"

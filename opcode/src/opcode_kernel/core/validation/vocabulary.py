@@ -1,0 +1,49 @@
+"""What validation has to know of the outside: which words exist. The registry is adapted to this in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from opcode_kernel.core.evaluator import Evaluator
+from opcode_kernel.core.step_type import StepType
+from opcode_kernel.errors import Json
+
+
+class Vocabulary(Protocol):
+    """The names a definition may use, and the rules that come with them. Nothing here changes anything."""
+
+    @property
+    def step_types(self) -> Mapping[str, StepType]:
+        """The step types by name."""
+        ...
+
+    @property
+    def evaluators(self) -> Mapping[str, Evaluator]:
+        """The expression languages by name."""
+        ...
+
+    def has_action(self, name: str) -> bool:
+        """Tell whether an action of this name is registered."""
+        ...
+
+    def action_names(self) -> Iterable[str]:
+        """Return the names of all registered actions."""
+        ...
+
+    def check_params(
+        self, action: str, params: dict[str, Json], dynamic: Callable[[Json], bool]
+    ) -> Iterable[tuple[str, str]]:
+        """Return (path below params, message) for each rule the literal params break.
+
+        Values for which `dynamic` holds are only known at run time and are taken on trust.
+        """
+        ...
+
+    def unknown_params(self, action: str, params: dict[str, Json]) -> Iterable[str]:
+        """Return the given names which the action does not read."""
+        ...
+
+    def check_schema(self, schema: Json) -> str | None:
+        """Return what is wrong with a JSON Schema (draft 2020-12), or None."""
+        ...
