@@ -192,9 +192,7 @@ class _Builder:
         )
 
     def _cyclic(self, successors: list[list[int]]) -> Graph:
-        found: list[tuple[str, ...]] = []
-        for cycle in cycles(successors):
-            found.append(tuple(dict.fromkeys(self.ids[moment // 2] for moment in cycle)))
+        found = [tuple(dict.fromkeys(self.ids[moment // 2] for moment in cycle)) for cycle in cycles(successors)]
         dependents = self._dependents(self.wanted)
         reached = {y for y in range(len(self.ids)) if not self.explicit[y] and not self.wanted[y]}
         pending = list(reached)

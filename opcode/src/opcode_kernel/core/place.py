@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from opcode_kernel.errors import Json
 
 Token = str | int
 
+#: A key with more separators than this is not taken apart.
+_TRIED_ENDS = 64
+
 _NEXT = re.compile(r"\.?([^.\[]+)|\[([^\]]*)\]|.")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """One place. The root has the path `/` and no tokens."""
 
     path: str = "/"
@@ -26,7 +28,8 @@ class Place:
 
     def key(self, name: str) -> Place:
         """Return the member `name` of the object at this place."""
-        return Place(f"{self.path}.{name}" if self.tokens else name, (*self.tokens, name))
+        shown = name or '""'
+        return Place(f"{self.path}.{shown}" if self.tokens else shown, (*self.tokens, name))
 
     def item(self, index: int) -> Place:
         """Return the element `index` of the list at this place."""
@@ -89,8 +92,7 @@ def _next_token(value: Json, where: str) -> tuple[Token, str]:
     if isinstance(value, dict):
         bracket = where.startswith("[")
         text = where[1:] if bracket or where.startswith(".") else where
-        ends = [i for i, char in enumerate(text) if char == "]"] if bracket else _key_ends(text)
-        for end in reversed(ends):
+        for end in _key_ends(text, "]" if bracket else ".["):
             if text[:end] in value:
                 return text[:end], text[end + bracket :]
     match = _NEXT.match(where)
@@ -101,5 +103,9 @@ def _next_token(value: Json, where: str) -> tuple[Token, str]:
     return (int(token) if is_index else token), where[match.end() :]
 
 
-def _key_ends(text: str) -> list[int]:
-    return [i for i, char in enumerate(text) if char in ".["] + [len(text)]
+def _key_ends(text: str, stops: str) -> list[int]:
+    """Return where a key at the start of the text may end: as late as possible, else as early as possible."""
+    ends = [at for at, char in enumerate(text) if char in stops]
+    if stops != "]":
+        ends.append(len(text))
+    return [*ends[-1:], *ends[:_TRIED_ENDS]]

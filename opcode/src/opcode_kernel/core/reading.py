@@ -100,13 +100,13 @@ class Reader:
                 yield Reading(place, value, self._names("template", value), node, secrets=secrets)
         elif isinstance(value, dict):
             for key, item in value.items():
-                here = place.key(key)
                 if "${{" in key:
-                    yield Reading(here, key, self._names("template", key), node, secrets=secrets)
-                yield from self.of_value(here, item, node, secrets=secrets)
+                    yield Reading(place.key(key), key, self._names("template", key), node, secrets=secrets)
+                if _may_read(item):
+                    yield from self.of_value(place.key(key), item, node, secrets=secrets)
         elif isinstance(value, list):
             for index, item in enumerate(value):
-                if isinstance(item, str | dict | list):
+                if _may_read(item):
                     yield from self.of_value(place.item(index), item, node, secrets=secrets)
 
     def _names(self, language: str, text: str) -> Names:
@@ -150,6 +150,8 @@ class Reader:
             return _expression_names(text, evaluator.compile(text).references)
         except OpcodeError as error:
             hint = "; inside an expression write inputs.name without ${{ }}" if "${{" in text else ""
+            if language == "cel" and re.search(r"\bloop\s*\.", text):
+                hint += "; in CEL the loop variables are iter.item and iter.index"
             return Names(problem=error.message + hint)
 
 
@@ -189,11 +191,15 @@ def _cached_template_names(text: str) -> Names:
 
 def _parents(reference: Reference) -> int:
     count = 0
-    for token in reference.path:
-        if token != "parent":
+    for accessor in reference.path:
+        if accessor != "parent":
             break
         count += 1
     return count
+
+
+def _may_read(value: Json) -> bool:
+    return "${{" in value if isinstance(value, str) else isinstance(value, dict | list)
 
 
 def _is_json(text: str) -> bool:

@@ -84,17 +84,50 @@ class Scope(Protocol):
 class ActionContext(Protocol):
     """All that an action gets besides its params. Nothing in it is global, nothing can change the run's state."""
 
-    run_id: str
-    #: Full id, for example `each.iter_2.resize`.
-    step_id: str
-    agent_id: str
-    attempt: int
-    #: The same for every repetition of this step, so that the outside world can tell a repeat from a new request.
-    idempotency_key: str
-    log: Log
-    policy: Policy
-    workflows: Workflows
-    scope: Scope
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        ...
+
+    @property
+    def step_id(self) -> str:
+        """The full id of the step, for example `each.iter_2.resize`."""
+        ...
+
+    @property
+    def agent_id(self) -> str:
+        """The agent the run belongs to."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is; 1 is the first."""
+        ...
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every repetition of this step, so that the outside can tell a repeat from a new request."""
+        ...
+
+    @property
+    def log(self) -> Log:
+        """The logger of this step."""
+        ...
+
+    @property
+    def policy(self) -> Policy:
+        """What the operator allows."""
+        ...
+
+    @property
+    def workflows(self) -> Workflows:
+        """Requests about runs."""
+        ...
+
+    @property
+    def scope(self) -> Scope:
+        """What expressions may see."""
+        ...
 
     def emit(self, event_type: str, payload: Json = None) -> None:
         """Write an event of the user's own into the run's log, together with the completion of this step."""

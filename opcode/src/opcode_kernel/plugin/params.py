@@ -9,7 +9,7 @@ From one declaration come the decoder (coercion and checks of spec 02 section 1.
         algorithm: Annotated[Literal["sha256", "md5"], Param("digest to use")] = "sha256"
 
 Field types: `str`, `int`, `float`, `bool`, `Json`, `Seconds`, `FreeText`, `Literal[...]`, `list[T]`,
-`dict[str, T]`, `T | None` and unions of these.
+`dict[str, T]`, `T | None` and unions of these. A field of type `Rest` collects the names that nothing else takes.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ Seconds = Annotated[float, _Kind("duration")]
 #: Text where an explicit JSON null means the text `null`, not absence (spec 02 section 1.4).
 FreeText = Annotated[str, _Kind("free_text")]
 
+#: The field that receives, as an object, every given name which no other field accepts; one per declaration at most.
+Rest = Annotated[dict[str, Any], _Kind("rest")]
+
 
 class Problem(typing.NamedTuple):
     """One thing wrong with given parameters: where, and what was expected and found."""
@@ -76,8 +79,12 @@ class ParamsDecoder(Generic[P]):
         hints = typing.get_type_hints(declaration, include_extras=True)
         self._fields: list[tuple[str, tuple[str, ...], Decode, bool, bool]] = []
         self.names: set[str] = set()
+        self._rest: str | None = None
         for field in dataclasses.fields(declaration):  # type: ignore[arg-type]
             tp, kind, param = _unpack(hints[field.name])
+            if kind == "rest":
+                self._rest = field.name
+                continue
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             null_is_value = kind == "free_text" or tp is Any
             accepted = (field.name, *param.aliases)
@@ -108,8 +115,8 @@ class ParamsDecoder(Generic[P]):
         return problems
 
     def unknown(self, params: dict[str, Json]) -> list[str]:
-        """Return the given names that no field or alias accepts, sorted."""
-        return sorted(set(params) - self.names)
+        """Return the given names that no field or alias accepts, sorted; none when a `Rest` field takes them."""
+        return [] if self._rest is not None else sorted(set(params) - self.names)
 
     def _collect(
         self, params: Json, problems: list[Problem], dynamic: Callable[[Any], bool] | None = None
@@ -133,6 +140,8 @@ class ParamsDecoder(Generic[P]):
                     problems.append(Problem(name, "expected a value, found none"))
             elif dynamic is None or not dynamic(value):
                 values[name] = decode(value, name, problems)
+        if self._rest is not None:
+            values[self._rest] = {name: value for name, value in params.items() if name not in self.names}
         return values
 
 
@@ -167,16 +176,20 @@ def _object_schema(tp: Any, members: dict[str, tuple[bool, Any]]) -> dict[str, J
     hints = typing.get_type_hints(tp, include_extras=True)
     properties: dict[str, Json] = {}
     required: list[str] = []
+    additional: Json = True
     for name, (is_required, default) in members.items():
+        _, kind, param = _unpack(hints[name])
+        if kind == "rest":
+            additional = {"description": param.description} if param.description else True
+            continue
         properties[name] = schema_of(hints[name])
-        _, _, param = _unpack(hints[name])
         if param.aliases:
             properties[name]["x-aliases"] = list(param.aliases)
         if is_required:
             required.append(name)
         elif default is not dataclasses.MISSING and default is not None:
             properties[name]["default"] = default
-    schema: dict[str, Json] = {"type": "object", "properties": properties, "additionalProperties": True}
+    schema: dict[str, Json] = {"type": "object", "properties": properties, "additionalProperties": additional}
     if required:
         schema["required"] = required
     return schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opcode_kernel.core.place import at, locate
+from opcode_kernel.core.place import Place, at, locate
 from opcode_kernel.core.tree import StepNode
 from opcode_kernel.core.validation.issues import Issues, replace_at, shown
 from opcode_kernel.core.validation.vocabulary import Vocabulary
@@ -19,15 +19,14 @@ def check_action(node: StepNode, vocabulary: Vocabulary, issues: Issues) -> None
         _check_params(node, name, vocabulary, issues)
         return
     place = node.place.key("action")
-    meant, sure = issues.suggest(name, sorted(vocabulary.action_names()))
+    guess = issues.suggest(name, lambda: sorted(vocabulary.action_names()))
     family, dot, _ = name.partition(".")
     refused = not dot or family in _BUILT_IN
-    hint = f"did you mean {meant!r}?" if meant else "list the actions to see what is there"
     later = "" if refused else "; a plugin that offers it may still be installed before the step runs"
     add = issues.error if refused else issues.warn
     add(
-        place, f"expected a registered action, found {shown(name)}{later}; {hint}", code="ACTION_UNAVAILABLE",
-        did_you_mean=meant, patch=replace_at(place, meant) if sure else None,
+        place, f"expected a registered action, found {shown(name)}{later}; {guess.hint}", code="ACTION_UNAVAILABLE",
+        did_you_mean=guess.meant, patch=replace_at(place, guess.meant) if guess.sure else None,
     )  # fmt: skip
 
 
@@ -58,7 +57,7 @@ def _check_params(node: StepNode, action: str, vocabulary: Vocabulary, issues: I
         here = place.below(where, tokens) if tokens and there else place
         issues.error(
             # The published path is the one of the params; the pointer leads to the very value.
-            type(place)(place.path, here.tokens), f"{where}: {message}", details={"param": where},
+            Place(place.path, here.tokens), f"{where}: {message}", details={"param": where},
         )  # fmt: skip
     for name in vocabulary.unknown_params(action, params):
         issues.warn(place.key(name), f"the action {action} does not read the param {shown(name)}; remove it")

@@ -32,14 +32,17 @@ def check_graph(tree: Tree, readings: Iterable[Reading], issues: Issues) -> Grap
 
 def _report_reads(graph: Graph, tree: Tree, readings: Iterable[Reading], issues: Issues) -> None:
     first = _first_reads(tree, readings, {*graph.implicit, *graph.refused})
+    cyclic = {name for cycle in graph.cycles for name in cycle}
     for name, others in graph.implicit.items():
         node = tree.top.by_id[name]
         for other in others:
+            if graph.cycles and not (name in cyclic and other in cyclic):
+                continue  # the cycle comes first; only the reads that may have made it are of interest
             issues.warn(
                 first.get((name, other), node.place),
                 f"{name!r} reads the output of {other!r}, so a dependency on it was added; write it into depends_on",
                 details={"implicit_dependency": {"step": name, "depends_on": other}},
-                patch=_explicit(node, graph),
+                patch=None if graph.cycles else _explicit(node, graph),
             )
     for name, others in graph.refused.items():
         for other in others:

@@ -9,16 +9,18 @@ from opcode_kernel.core.validation.issues import Issues, replace_at, shown
 
 def check_fallbacks(tree: Tree, issues: Issues) -> bool:
     """Check the fallback of every step, and tell whether the graph of the top-level steps can rely on them."""
-    before = len(issues.errors)
     own: dict[StepNode, StepNode] = {}
+    sound = True
     for node in tree.nodes():
         if node.fallback_step is None:
             continue
         found = _check(node, node.fallback_step, tree, issues)
-        if found is not None:
+        if found is not None and found in node.containers():
+            sound = False
+        elif found is not None and found is not node:
             own[node] = found
-    _check_cycles(own, issues)
-    return len(issues.errors) == before
+    cyclic = _check_cycles(own, issues)
+    return sound and not any(node.siblings is tree.top for node in cyclic)
 
 
 def _place(node: StepNode) -> Place:
@@ -37,29 +39,26 @@ def _check(node: StepNode, name: str, tree: Tree, issues: Issues) -> StepNode | 
         issues.error(here, f"expected another step, found {shown(name)} itself; name a step that runs instead")
     elif found is not None and found in node.containers():
         issues.error(here, f"expected a step outside, found {shown(name)}, which contains this step; name another")
-    elif found is not None:
-        return found
-    else:
+    elif found is None:
         _unknown(node, name, here, tree, issues)
-    return None
+    return found
 
 
 def _unknown(node: StepNode, name: str, here: Place, tree: Tree, issues: Issues) -> None:
     in_hook = node.top.siblings.is_hook
-    known = [*node.siblings.by_id, *([] if in_hook else tree.top.by_id)]
-    known = [other for other in dict.fromkeys(known) if other != node.id]
-    meant, sure = issues.suggest(name, known)
+    reachable = dict.fromkeys((*node.siblings.by_id, *(() if in_hook else tree.top.by_id)))
+    guess = issues.suggest(name, lambda: [other for other in reachable if other != node.id])
     wanted = "a sibling, since a hook may not use steps of the workflow" if in_hook else "a sibling or a top-level step"
-    hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(known[:20]) or 'none'}"
     issues.error(
-        here, f"expected the id of {wanted}, found {shown(name)}; {hint}", did_you_mean=meant,
-        patch=replace_at(here, meant) if sure else None,
+        here, f"expected the id of {wanted}, found {shown(name)}; {guess.hint}", did_you_mean=guess.meant,
+        patch=replace_at(here, guess.meant) if guess.sure else None,
     )  # fmt: skip
 
 
-def _check_cycles(own: dict[StepNode, StepNode], issues: Issues) -> None:
-    """Follow each chain once; a chain that meets itself is reported at its first step in the document."""
+def _check_cycles(own: dict[StepNode, StepNode], issues: Issues) -> list[StepNode]:
+    """Follow each chain once, report those that meet themselves, and return the step each was reported at."""
     chain_of: dict[StepNode, int] = {}
+    found: list[StepNode] = []
     for number, start in enumerate(own):
         node: StepNode | None = start
         while node is not None and node not in chain_of:
@@ -74,3 +73,5 @@ def _check_cycles(own: dict[StepNode, StepNode], issues: Issues) -> None:
                 _place(node), f"expected fallbacks that end, found {' -> '.join([*names, names[0]])}; remove one of them",
                 details={"cycle": names},
             )  # fmt: skip
+            found.append(node)
+    return found

@@ -66,24 +66,26 @@ _ANNOTATIONS = frozenset({"name", "description", "notes"})
 def check_fields(place: Place, value: dict[str, Json], fields: Mapping[str, Field], issues: Issues) -> None:
     """Check the known keys of an object, then look for unknown ones."""
     for name, field in fields.items():
-        check_value(place.key(name), value.get(name), field, issues)
+        given = value.get(name)
+        if given is not None or field.required:
+            check_value(place, name, given, field, issues)
     check_keys(place, value, fields, issues)
 
 
-def check_value(place: Place, value: Json, field: Field, issues: Issues) -> bool:
-    """Check one value, and tell whether it is there and of the right JSON type."""
+def check_value(owner: Place, name: str, value: Json, field: Field, issues: Issues) -> None:
+    """Check the value of one key of the object at `owner`."""
     if value is None or (value == "" and isinstance(value, str) and field.kind != "any"):
         if field.required:
             wanted = f"one of {', '.join(field.choices)}" if field.choices else an(_worded(field.kind))
-            issues.error(place, f"expected {wanted}, found nothing; add {place.tokens[-1]!r}")
-        return False
+            issues.error(owner.key(name), f"expected {wanted}, found nothing; add {name!r}")
+        return
     problem = _problem(value, field)
     if problem is None:
-        return True
+        return
+    place = owner.key(name)
     meant = near_miss(value, field.choices) if field.choices and isinstance(value, str) else None
     patch = replace_at(place, meant) if meant else None
     issues.error(place, problem + (f"; did you mean {meant!r}" if meant else ""), did_you_mean=meant, patch=patch)
-    return False
 
 
 def check_keys(place: Place, value: dict[str, Json], known: Iterable[str], issues: Issues) -> None:

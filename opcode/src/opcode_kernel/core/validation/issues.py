@@ -56,8 +56,7 @@ class Issues:
     def __init__(self) -> None:
         self.errors: list[Issue] = []
         self.warnings: list[Issue] = []
-        self._suggestions = Suggestions()
-        self.suggest = self._suggestions.near
+        self.suggest = Suggestions()
 
     def error(
         self, place: Place, message: str, *, code: str = "VALIDATION_ERROR", did_you_mean: str | None = None,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 
+#: This many known names are shown at most.
+_LISTED = 20
 _SEPARATORS = str.maketrans("", "", "-_")
 
 
@@ -54,6 +57,15 @@ def _folded(name: str) -> str:
     return name.translate(_SEPARATORS).casefold()
 
 
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What an unknown name may have meant. `sure` when the definition can be repaired with it."""
+
+    hint: str
+    meant: str | None = None
+    sure: bool = False
+
+
 class Suggestions:
     """Finds the likely meaning of unknown names in large vocabularies, a bounded number of times.
 
@@ -63,13 +75,16 @@ class Suggestions:
     def __init__(self, budget: int = 100) -> None:
         self._budget = budget
 
-    def near(self, name: str, known: Iterable[str]) -> tuple[str | None, bool]:
-        """Return the nearest known name, and whether it is certain enough to repair the definition with."""
+    def __call__(self, name: str, known: Callable[[], Iterable[str]]) -> Suggestion:
+        """Return the nearest of the known names, and a hint that ends the message about the unknown one."""
         if self._budget <= 0 or not 0 < len(name) <= 128:
-            return None, False
+            return Suggestion("check the spelling")
         self._budget -= 1
-        names = tuple(known)
+        names = tuple(known())
         if (near := near_miss(name, names)) is not None:
-            return near, True
+            return Suggestion(f"did you mean {near!r}?", near, sure=True)
         close = get_close_matches(name, names, n=1, cutoff=0.7)
-        return (close[0] if close else None), False
+        if close:
+            return Suggestion(f"did you mean {close[0]!r}?", close[0])
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        return Suggestion(f"known are {', '.join(names[:_LISTED]) or 'none'}{more}")

@@ -43,4 +43,5 @@ def validate(
             check_graph(tree, readings, issues)
         check_slots(definition, tree, readings, reader, input_schema, issues)
         check_schemas(vocabulary, input_schema, output_schema, triggers, issues)
-    return report(issues, definition)
+    beside = {"input_schema": input_schema, "output_schema": output_schema, "triggers": triggers}
+    return report(issues, {**definition, **beside} if isinstance(definition, dict) else definition)

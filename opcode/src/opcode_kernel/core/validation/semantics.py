@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opcode_kernel.core.place import Place, at, locate
+from opcode_kernel.core.place import at, locate
 from opcode_kernel.core.text import parse_duration
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.core.validation.actions import check_action
@@ -66,10 +66,10 @@ class _Semantics:
 
     def _config(self, node: StepNode) -> None:
         assert node.step_type is not None
+        if node.raw.get("config") is None:
+            return
         config = node.config
         place = node.place.key("config")
-        if node.step_type.name != "action" and node.raw.get("config") is None:
-            return
         for problem in node.step_type.check(config):
             here = place.below(problem.where, locate(config, problem.where))
             found = at(config, here.tokens[len(place.tokens) :])
@@ -126,6 +126,10 @@ class _Semantics:
         seen: set[str] = set()
         before = len(self._issues.errors)
         for index, name in enumerate(names):
+            if name != node.id and name not in seen:
+                seen.add(name)
+                self._dependency(node, index, name)
+                continue
             here = node.place.key("depends_on").item(index)
             remove = [{"op": "remove", "path": here.pointer}]
             if name == node.id:
@@ -133,34 +137,31 @@ class _Semantics:
                     here, f"expected another step, found {shown(name)} itself; remove it", code="CYCLE_DETECTED",
                     details={"cycle": [name]}, patch=remove,
                 )  # fmt: skip
-            elif name in seen:
+            else:
                 self._issues.error(
                     here, f"expected each dependency once, found {shown(name)} again; remove it", patch=remove
                 )
-            else:
-                self._dependency(node, here, name)
-            seen.add(name)
         if node.siblings is self._tree.top and len(self._issues.errors) > before:
             self.graph_is_sound = False
 
-    def _dependency(self, node: StepNode, here: Place, name: str) -> None:
+    def _dependency(self, node: StepNode, index: int, name: str) -> None:
         nested = node.siblings is not self._tree.top
         other = node.siblings.by_id.get(name)
         if other is not None and (not nested or other.position < node.position):
             return
+        here = node.place.key("depends_on").item(index)
         if other is not None:
             self._issues.error(
                 here, f"expected a step that runs before {node.id!r}, found {shown(name)}, which comes later in this list; "
                 "nested steps run in the order written, so swap them",
             )  # fmt: skip
             return
-        known = [step.id for step in node.siblings.steps[: node.position if nested else None] if step is not node]
-        meant, sure = self._issues.suggest(name, known)
+        known = node.siblings.steps[: node.position if nested else None]
+        guess = self._issues.suggest(name, lambda: [step.id for step in known if step is not node])
         wanted = "the id of an earlier step of the same list" if nested else "the id of a top-level step"
-        hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(known[:20]) or 'none'}"
         self._issues.error(
-            here, f"expected {wanted}, found {shown(name)}; {hint}", did_you_mean=meant,
-            patch=replace_at(here, meant) if sure else None,
+            here, f"expected {wanted}, found {shown(name)}; {guess.hint}", did_you_mean=guess.meant,
+            patch=replace_at(here, guess.meant) if guess.sure else None,
         )  # fmt: skip
 
 

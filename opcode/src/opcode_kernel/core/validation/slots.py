@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from opcode_kernel.core.place import Place, at
 from opcode_kernel.core.reading import Reader, Reading
@@ -75,7 +75,7 @@ class _Slots:
             )
         for name in names.steps if "steps" in allowed else ():
             if self._tree.resolve(None, name) is None:
-                self._unknown(reading, name, list(self._tree.top.by_id))
+                self._unknown(reading, name, lambda: self._tree.top.by_id)
         self._inputs_of(reading)
 
     def _loops(self, reading: Reading, node: StepNode) -> None:
@@ -94,7 +94,7 @@ class _Slots:
     def _step(self, reading: Reading, node: StepNode, name: str, has_default: bool) -> None:
         target = self._tree.resolve(node, name, in_bodies=reading.own_iteration)
         if target is None:
-            self._unknown(reading, name, _visible(self._tree, node))
+            self._unknown(reading, name, lambda: _visible(self._tree, node))
         elif has_default:
             return
         elif target is node or target in node.containers():
@@ -113,12 +113,12 @@ class _Slots:
         around = (node, *node.containers())
         return any(step.siblings is target.siblings and step.position < target.position for step in around)
 
-    def _unknown(self, reading: Reading, name: str, known: list[str]) -> None:
-        meant, sure = self._issues.suggest(name, known)
-        hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(known[:20]) or 'none'}"
+    def _unknown(self, reading: Reading, name: str, known: Callable[[], Iterable[str]]) -> None:
+        guess = self._issues.suggest(name, known)
         self._issues.error(
-            reading.place, f"expected the id of a step, found {shown(name)}; {hint}", did_you_mean=meant,
-            patch=self._renamed(reading, name, meant) if meant and sure else None,
+            reading.place, f"expected the id of a step, found {shown(name)}; {guess.hint}",
+            did_you_mean=guess.meant,
+            patch=self._renamed(reading, name, guess.meant) if guess.meant and guess.sure else None,
         )  # fmt: skip
 
     def _renamed(self, reading: Reading, name: str, meant: str) -> Patch | None:
@@ -137,7 +137,7 @@ class _Slots:
             if name in self._inputs or whole in self._inputs or name in self._reported:
                 continue
             self._reported.add(name)
-            meant, _ = self._issues.suggest(name, sorted(self._inputs))
+            meant = self._issues.suggest(name, lambda: sorted(self._inputs or ())).meant
             hint = f"did you mean {meant!r}?" if meant else "declare it in input_schema.properties"
             self._issues.warn(
                 Place(f"inputs.{name}", reading.place.tokens),

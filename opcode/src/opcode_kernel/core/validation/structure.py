@@ -47,11 +47,12 @@ def check_structure(definition: Json, vocabulary: Vocabulary, limits: Limits, is
 def _excess(definition: dict[str, Json], limits: Limits) -> str | None:
     """Return why the document is too large to look at."""
     try:
-        size = len(json.dumps(definition, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+        text = json.dumps(definition, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        size = len(text.encode())
     except RecursionError:
         return f"expected at most {_JSON_DEPTH} levels of nested JSON, found many more; flatten the definition"
     except (TypeError, ValueError) as error:
-        return f"expected a definition that JSON can express, found one that it cannot: {error}"
+        return f"expected a definition that JSON in UTF-8 can express, found one that it cannot: {error}"
     if size > limits.definition_size:
         return (
             f"expected a definition of at most {limits.definition_size} bytes, found {size}; "
@@ -129,19 +130,23 @@ class _Walk:
 
     def _step(self, place: Place, step: dict[str, Json], ids: set[str], depth: int) -> None:
         check_fields(place, step, STEP, self._issues)
-        self._id(place.key("id"), step.get("id"), ids)
-        self._depends_on(place.key("depends_on"), step.get("depends_on"))
+        self._id(place, step.get("id"), ids)
+        self._depends_on(place, step.get("depends_on"))
         for name, fields in (("retry", RETRY), ("on_error", ON_ERROR)):
             if isinstance(step.get(name), dict):
                 check_fields(place.key(name), step[name], fields, self._issues)
         self._fallback(place, step.get("on_error"))
         step_type = self._type(place, step)
-        if step_type is not None:
+        if step_type is not None and (step_type.name != "action" or step.get("config") is not None):
             self._config(place.key("config"), step.get("config"), step_type, depth)
 
     def _id(self, place: Place, value: Json, ids: set[str]) -> None:
         if not isinstance(value, str) or not value:
             return
+        if value not in ids and _ID.fullmatch(value) and not value.startswith("__"):
+            ids.add(value)
+            return
+        place = place.key("id")
         if not _ID.fullmatch(value):
             self._issues.error(
                 place,
@@ -152,16 +157,17 @@ class _Walk:
             self._issues.error(
                 place, f"expected an id that does not start with __, found {shown(value)}; it is reserved"
             )
-        elif value in ids:
+        else:
             self._issues.error(
                 place, f"expected an id that is unique in its list, found {shown(value)} again; rename one"
             )
-        ids.add(value)
 
     def _depends_on(self, place: Place, value: Json) -> None:
         for index, name in enumerate(value if isinstance(value, list) else ()):
             if not isinstance(name, str):
-                self._issues.error(place.item(index), f"expected the id of a step, found {shown(name)}")
+                self._issues.error(
+                    place.key("depends_on").item(index), f"expected the id of a step, found {shown(name)}"
+                )
 
     def _fallback(self, place: Place, handler: Json) -> None:
         if (

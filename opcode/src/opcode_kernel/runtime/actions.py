@@ -1,0 +1,202 @@
+"""Carrying out `RunAction`: secrets last, params decoded, deadline, classified errors, redaction, report.
+
+A pure or non-blocking action runs inline, where it is called; the others are spawned, within the engine's limit of
+simultaneously executing actions. Waiting holds no place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from opcode_kernel.codec import encode
+from opcode_kernel.core.commands import RunAction
+from opcode_kernel.core.interpolation import fill_holes
+from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended
+from opcode_kernel.core.times import MILLISECOND, SECOND
+from opcode_kernel.errors import ActionError, Failure, Json, OpcodeError, VaultError
+from opcode_kernel.plugin.action import Action, Suspended
+from opcode_kernel.runtime.context import StepContext
+
+if TYPE_CHECKING:
+    from opcode_kernel.runtime.driver import LiveRun
+    from opcode_kernel.runtime.engine import Engine
+
+Report = ActionSucceeded | ActionFailed | ActionSuspended
+
+
+class ActionRunner:
+    """Runs actions for all runs of an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._limit = engine.options.pool_size
+        self._running = 0
+        self._drained: anyio.Event | None = None
+        self._backlog: deque[tuple[LiveRun, RunAction]] = deque()
+        self._threads = anyio.CapacityLimiter(max(1, self._limit))
+
+    def run_inline(self, live: LiveRun, command: RunAction) -> Report:
+        """Run a plain function where we are."""
+        action: Action = command.binding
+        context = StepContext(live, command)
+        try:
+            decoder = action.decoder
+            params = None if decoder is None else decoder.decode(self._revealed(command))
+            output = action.run(context, params)
+            self._check(output)
+        except OpcodeError as error:
+            return ActionFailed(command.task, self._failure(error, command))
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises fails its step, never the engine
+            return ActionFailed(command.task, self._failure(error, command))
+        redactor = self._engine.redactor
+        if redactor:
+            output = redactor.value(output)
+        return ActionSucceeded(command.task, output, context.emitted, context.patch)
+
+    def start(self, live: LiveRun, command: RunAction) -> None:
+        """Spawn an action, or queue it until there is a place."""
+        action: Action = command.binding
+        if not action.holds_slot:
+            self._engine.nursery.spawn(self._run_and_report, live, command)
+        elif self._running < self._limit:
+            self._running += 1
+            self._engine.nursery.spawn(self._run_in_slot, live, command)
+        else:
+            self._backlog.append((live, command))
+
+    async def idle(self) -> None:
+        """Return once no action holds a place and none is queued."""
+        while self._running:
+            self._drained = anyio.Event()
+            await self._drained.wait()
+
+    async def _run_in_slot(self, live: LiveRun, command: RunAction) -> None:
+        """Run one action, then whatever has been waiting for the place."""
+        current: tuple[LiveRun, RunAction] | None = (live, command)
+        try:
+            while current is not None:
+                await self._run_and_report(*current)
+                current = self._next()
+        finally:
+            self._running -= 1
+            if self._drained is not None and not self._running:
+                self._drained.set()
+
+    def _next(self) -> tuple[LiveRun, RunAction] | None:
+        while self._backlog:
+            live, command = self._backlog.popleft()
+            if live.wants(command.task):
+                return live, command
+        return None
+
+    async def _run_and_report(self, live: LiveRun, command: RunAction) -> None:
+        if not live.wants(command.task):
+            return
+        with anyio.CancelScope() as scope:
+            live.scopes[command.task] = scope
+            try:
+                report = await self._run(live, command)
+            finally:
+                live.scopes.pop(command.task, None)
+            live.push(report)
+
+    async def _run(self, live: LiveRun, command: RunAction) -> Report:
+        action: Action = command.binding
+        context = StepContext(live, command)
+        notes: list[Any] = []
+        target = ""
+        try:
+            params = None if action.decoder is None else action.decoder.decode(self._revealed(command))
+            if action.breaker is not None:
+                target = action.breaker(params)
+                notes = self._engine.breakers.admit(command.action, target, self._engine.clock())
+            output = await self._call(action, context, params, command)
+            self._check(output)
+        except Suspended as waiting:
+            return ActionSuspended(command.task, waiting.reason, dict(waiting.details))
+        except OpcodeError as error:
+            failure = self._failure(error, command)
+        except Exception as error:  # noqa: BLE001 - see run_inline
+            failure = self._failure(error, command)
+        else:
+            if target:
+                notes += self._engine.breakers.report(command.action, target, None, self._engine.clock())
+            emitted = [*(context.emitted or ()), *notes] if notes else context.emitted
+            return ActionSucceeded(command.task, self._engine.redactor.value(output), emitted, context.patch)
+        if target and failure.code != "CIRCUIT_OPEN":
+            notes += self._engine.breakers.report(command.action, target, failure, self._engine.clock())
+        return ActionFailed(command.task, failure, notes or None)
+
+    async def _call(self, action: Action, context: StepContext, params: Any, command: RunAction) -> Json:
+        deadline = command.deadline
+        if deadline is None:
+            return await self._called(action, context, params)
+        left = (deadline - self._engine.clock()) / SECOND
+        with anyio.move_on_after(max(0.0, left)):
+            return await self._called(action, context, params)
+        node = context._live.run.state.nodes[command.step_id]  # noqa: SLF001 - the limit is for the message only
+        limit = (node.plan.timeout or 0) // MILLISECOND
+        raise ActionError("TIMEOUT_ERROR", f"step {command.step_id} exceeded its time-out of {limit} ms")
+
+    async def _called(self, action: Action, context: StepContext, params: Any) -> Json:
+        if action.blocking:
+            return await anyio.to_thread.run_sync(
+                action.run, context, params, limiter=self._threads, abandon_on_cancel=True
+            )
+        result = action.run(context, params)
+        return await result if hasattr(result, "__await__") else result
+
+    def _check(self, output: Json) -> None:
+        """Refuse what is not JSON, and what is too large to be kept."""
+        if output is None:
+            return
+        try:
+            size = len(encode(output))
+        except ValueError as error:
+            raise ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False) from None
+        limit = self._engine.options.limits.step_output_size
+        if size > limit:
+            raise ActionError(
+                "EXECUTION_ERROR", f"expected an output of at most {limit} bytes, found {size}", retryable=False
+            )
+
+    def _revealed(self, command: RunAction) -> Json:
+        """Return the params with the secrets filled in: the last moment before the action sees them."""
+        if not command.holes:
+            return command.params
+        return fill_holes(command.params, command.holes, self._reveal)
+
+    def _reveal(self, name: str) -> str:
+        vault = self._engine.vault
+        if vault is None:
+            raise ActionError(
+                "INTERPOLATION_ERROR",
+                f"the secret {name!r} is needed but no vault is open; start with OPCODE_VAULT_KEY set",
+                retryable=False, details={"cause": {"code": "VAULT_ERROR"}, "secret": name},
+            )  # fmt: skip
+        value = vault.cached(name)
+        if value is None:
+            raise ActionError(
+                "INTERPOLATION_ERROR", f"there is no secret {name!r}; store it with `opcode secret set {name}`",
+                retryable=False, details={"cause": {"code": "NOT_FOUND"}, "secret": name},
+            )  # fmt: skip
+        self._engine.redactor.add(value)
+        return value
+
+    def _failure(self, error: Exception, command: RunAction) -> Failure:
+        if isinstance(error, VaultError):
+            error = ActionError("INTERPOLATION_ERROR", error.message, retryable=False,
+                                details={"cause": {"code": "VAULT_ERROR"}})  # fmt: skip
+        return self._engine.redactor.failure(Failure.of(error, step_id=command.step_id))
+
+
+def unavailable(command: RunAction) -> ActionFailed:
+    """Return the report for an action nobody offers."""
+    return ActionFailed(command.task, Failure(
+        "ACTION_UNAVAILABLE", f"no installed plugin offers the action {command.action!r}; install the one that does",
+        retryable=True, step_id=command.step_id,
+    ))  # fmt: skip

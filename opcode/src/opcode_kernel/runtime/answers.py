@@ -1,0 +1,158 @@
+"""From a run's state to what clients read: results, snapshots and rows in the published shapes (spec 01 section 8.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from opcode_kernel.core.events import Event
+from opcode_kernel.core.state import PENDING, SUSPENDED, TERMINAL_RUN, DecisionState, Node, RunState
+from opcode_kernel.core.times import iso
+from opcode_kernel.errors import Json
+from opcode_kernel.store.projections import duration_ms
+
+_SHOWN_OUTPUT = 65_536
+
+
+def run_result(state: RunState) -> dict[str, Json]:
+    """Return what `opcode.run` answers."""
+    result: dict[str, Json] = {"workflow_id": state.run_id, "status": state.status}
+    if state.output is not None:
+        result["output"] = state.output
+    if state.started_at is not None:
+        result["started_at"] = iso(state.started_at)
+    if state.status in TERMINAL_RUN and state.completed_at is not None:
+        result["completed_at"] = iso(state.completed_at)
+    if state.error is not None:
+        result["error"] = state.error.to_json()
+    result["steps"] = {node.path: _result_step(node) for node in shown_nodes(state)}
+    decisions = [decision_json(state, decision) for decision in reversed(state.pending_decisions())]
+    if decisions:
+        result["pending_decisions"] = decisions
+    waiting = waiting_steps(state)
+    if waiting:
+        result["waiting"] = waiting
+    warnings = _warnings(state)
+    if warnings:
+        result["warnings"] = warnings
+    return result
+
+
+def status_snapshot(state: RunState, include: Iterable[str]) -> dict[str, Json]:
+    """Return what `opcode.status` answers, events apart."""
+    wanted = set(include)
+    snapshot = run_result(state)
+    snapshot.pop("pending_decisions", None)
+    snapshot.pop("steps")
+    if "steps" in wanted:
+        snapshot["steps"] = {node.path: _step_row(state, node) for node in shown_nodes(state)}
+    if "decisions" in wanted and (pending := state.pending_decisions()):
+        snapshot["pending_decisions"] = [decision_json(state, decision) for decision in reversed(pending)]
+    if "context" in wanted and (state.context or state.accumulated):
+        snapshot["context"] = context_record(state)
+    snapshot.update(
+        name=state.plan.name, template_name=state.plan.template_name,
+        template_version=f"v{state.plan.template_version}", agent_id=state.agent_id, params=state.input_params,
+        created_at=iso(state.created_at),
+    )  # fmt: skip
+    if state.parent_run_id is not None:
+        snapshot["parent_workflow_id"] = state.parent_run_id
+    return snapshot
+
+
+def context_record(state: RunState) -> dict[str, Json]:
+    """Return the context of a run as `workflow.context` and `opcode.status` show it."""
+    record: dict[str, Json] = {
+        "workflow_id": state.run_id, "agent_id": state.agent_id, "original_intent": state.intent,
+        "decisions_log": state.decisions_log or None, "accumulated_data": state.accumulated or None,
+        "agent_notes": state.agent_notes, "created_at": iso(state.created_at), "updated_at": iso(state.updated_at),
+    }  # fmt: skip
+    return {key: value for key, value in record.items() if value is not None or key == "original_intent"}
+
+
+def event_json(run_id: str, event: Event) -> dict[str, Json]:
+    """Return a public event; a large output is cut here, never in the log."""
+    shown: dict[str, Json] = {"workflow_id": run_id, "event_type": event.type}
+    if event.step_id is not None:
+        shown["step_id"] = event.step_id
+    if event.payload is not None:
+        shown["payload"] = event.payload
+    if event.agent_id:
+        shown["agent_id"] = event.agent_id
+    shown["timestamp"] = iso(event.at)
+    shown["sequence"] = event.sequence
+    return shown
+
+
+def decision_json(state: RunState, decision: DecisionState) -> dict[str, Json]:
+    """Return a decision in the published shape."""
+    payload = decision.payload
+    aside = ("decision_id", "options", "timeout_at", "fallback", "target_agent_id")
+    shown: dict[str, Json] = {
+        "id": decision.id, "workflow_id": state.run_id, "step_id": decision.node.path, "agent_id": state.agent_id,
+        "context": {key: value for key, value in payload.items() if key not in aside}, "options": payload["options"],
+        "status": decision.status, "created_at": iso(decision.created_at),
+    }  # fmt: skip
+    for key in ("timeout_at", "fallback", "target_agent_id"):
+        if payload.get(key) is not None:
+            shown[key] = payload[key]
+    if decision.resolution is not None:
+        shown["resolution"] = decision.resolution
+    return shown
+
+
+def shown_nodes(state: RunState) -> list[Node]:
+    """Return the steps clients see: all top-level ones, nested ones and hooks once they started."""
+    return [node for node in state.nodes.values() if node.status != PENDING or node.block is state.root]
+
+
+def waiting_steps(state: RunState) -> list[dict[str, Json]]:
+    """Return what the run waits for, one entry per suspended step that is not only a container."""
+    if state.status != SUSPENDED:
+        return []
+    found = []
+    for node in state.nodes.values():
+        if node.status != SUSPENDED or any(block.resting and not block.ended for block in node.blocks):
+            continue
+        entry: dict[str, Json] = {"step_id": node.path, "reason": node.reason}
+        if node.waiting is not None and node.waiting.get("signal"):
+            entry["signal"] = node.waiting["signal"]
+        if node.waiting is not None and node.waiting.get("until") is not None:
+            entry["until"] = iso(node.waiting["until"])
+        found.append(entry)
+    return found
+
+
+def _result_step(node: Node) -> dict[str, Json]:
+    step: dict[str, Json] = {"step_id": node.path, "status": node.status}
+    if node.output is not None:
+        step["output"] = node.output
+    if node.error is not None:
+        step["error"] = node.error.to_json()
+    if node.ignored:
+        step["ignored"] = True
+    if node.reason is not None:
+        step["reason"] = node.reason
+    duration = duration_ms(node)
+    if duration:
+        step["duration_ms"] = duration
+    return step
+
+
+def _step_row(state: RunState, node: Node) -> dict[str, Json]:
+    row = {"workflow_id": state.run_id, **_result_step(node), "retry_count": node.retry_count}
+    if node.input is not None:
+        row["input"] = node.input
+    if node.attempt:
+        row["attempt"] = node.attempt
+    for key, at in (("started_at", node.started_at), ("completed_at", node.completed_at)):
+        if at is not None:
+            row[key] = iso(at)
+    return row
+
+
+def _warnings(state: RunState) -> list[str]:
+    return [
+        f"the hook {node.path} failed: {node.error.message}"
+        for node in state.hooks.nodes
+        if node is not None and node.error is not None
+    ]

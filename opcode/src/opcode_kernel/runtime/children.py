@@ -1,0 +1,134 @@
+"""What actions may ask about runs: child runs, context records, notifications (`ActionContext.workflows`)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from opcode_kernel.core.commands import RunAction
+from opcode_kernel.core.messages import ContextPatched, Signal
+from opcode_kernel.core.state import RunState
+from opcode_kernel.errors import ActionError, ConflictError, DefinitionError, Json, NotFoundError
+from opcode_kernel.plugin.action import Suspended
+from opcode_kernel.runtime.answers import context_record
+from opcode_kernel.runtime.driver import Reply
+from opcode_kernel.store.base import RunFilter
+
+if TYPE_CHECKING:
+    from opcode_kernel.runtime.driver import LiveRun
+    from opcode_kernel.runtime.engine import Engine
+
+_NAMESPACE = uuid.UUID("7c1f3e4a-52a1-4a8e-9f59-0d1d5f3b7a61")
+
+
+class Children:
+    """The `Workflows` of one step."""
+
+    def __init__(self, live: LiveRun, command: RunAction) -> None:
+        self._live = live
+        self._engine = live.engine
+        self._command = command
+
+    async def run_child(self, template_name: str, *, version: str | None, params: dict[str, Json]) -> Json:
+        """Run a template as a child. Its id derives from the step, so a repetition finds the child it already has."""
+        parent = self._live.run.state
+        limit = self._engine.options.limits.sub_workflow_depth
+        if parent.depth + 1 > limit:
+            raise DefinitionError(
+                f"expected at most {limit} workflows inside each other, found more at {template_name!r}",
+                details={"chain": await self._chain(parent), "limit": limit},
+            )
+        child_id = str(uuid.uuid5(_NAMESPACE, self._command.idempotency_key))
+        child = await self._engine.start_child(
+            child_id, template_name, version=version, params=params, parent=parent, command=self._command
+        )
+        if child.status == "suspended":
+            raise Suspended("child", {"child_workflow_id": child_id})
+        return child_output(child)
+
+    async def read_context(self, run_id: str) -> dict[str, Json]:
+        """Return a context record of the own family."""
+        if run_id == self._live.run_id:
+            return context_record(self._live.run.state)
+        await self._check_family(run_id)
+        record: dict[str, Json] = await self._engine.ask(run_id, lambda run: context_record(run.state))
+        return record
+
+    async def update_context(
+        self, run_id: str, *, data: dict[str, Json] | None, agent_notes: str | None, replace: bool
+    ) -> None:
+        """Merge into another run's context."""
+        await self._check_family(run_id)
+        redactor = self._engine.redactor
+        message = ContextPatched(redactor.value(data), redactor.value(agent_notes), replace)
+        await self._engine.deliver(run_id, message, Reply())
+
+    async def notify(self, message: str, data: Json) -> tuple[bool, str | None]:
+        """Push to the connection of the run's agent; never raises."""
+        notifier = self._engine.notifier
+        if notifier is None:
+            return False, "no_notifier"
+        params: dict[str, Json] = {
+            "message": message, "workflow_id": self._live.run_id, "step_id": self._command.step_id,
+        }  # fmt: skip
+        if data is not None:
+            params["data"] = data
+        return await notifier.notify(self._live.run.state.agent_id, self._engine.redactor.value(params))
+
+    async def _check_family(self, run_id: str) -> None:
+        """Only ancestors and descendants may be touched."""
+        other = await self._engine.store.run(run_id)
+        if other is None:
+            raise NotFoundError(f"workflow {run_id!r} not found")
+        own = self._live.run.state
+        ancestor = own.parent_run_id
+        for _ in range(self._engine.options.limits.sub_workflow_depth + 1):
+            if ancestor == run_id or other.parent_run_id == own.run_id:
+                return
+            above = await self._engine.store.run(other.parent_run_id) if other.parent_run_id else None
+            row = await self._engine.store.run(ancestor) if ancestor else None
+            ancestor = row.parent_run_id if row is not None else None
+            if above is None and ancestor is None:
+                break
+            other = above or other
+        raise ActionError("PERMISSION_DENIED", f"workflow {run_id} is no ancestor or descendant of this workflow")
+
+    async def _chain(self, parent: RunState) -> list[str]:
+        chain = [parent.plan.template_name]
+        above = parent.parent_run_id
+        while above is not None:
+            row = await self._engine.store.run(above)
+            if row is None:
+                break
+            chain.insert(0, row.template_name)
+            above = row.parent_run_id
+        return chain
+
+
+def child_output(child: RunState) -> Json:
+    """Return the output of a settled child, or raise what the parent step fails with."""
+    if child.status == "completed":
+        return child.output
+    error = child.error.to_json() if child.error is not None else None
+    details: dict[str, Json] = {
+        "workflow_id": child.run_id, "status": child.status, "error": error, "child_workflow_id": child.run_id,
+        "child_status": child.status, "child_error": error,
+    }  # fmt: skip
+    if child.status == "cancelled" or child.error is None:
+        raise ActionError("CANCELLED", f"the child workflow {child.run_id} was cancelled", retryable=False,
+                          details=details)  # fmt: skip
+    raise ActionError(
+        child.error.code, f"the child workflow failed: {child.error.message}", retryable=child.error.retryable,
+        details=details,
+    )  # fmt: skip
+
+
+async def cancel_children(engine: Engine, run_id: str, reason: str) -> None:
+    """Cancel the children of a run that ended without waiting for them."""
+    rows, _ = await engine.store.runs(RunFilter(parent_run_id=run_id, limit=1_000))
+    for row in rows:
+        if row.status in ("active", "suspended", "pending"):
+            try:
+                await engine.deliver(row.id, Signal("cancel", {"reason": reason}), Reply())
+            except (ConflictError, NotFoundError):
+                continue

@@ -1,0 +1,117 @@
+"""What an action gets: `ActionContext` over a live run. One object per call, parts of it made only when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from opcode_kernel.core.commands import RunAction
+from opcode_kernel.core.scope import Scope
+from opcode_kernel.errors import Json
+
+if TYPE_CHECKING:
+    from opcode_kernel.core.evaluator import References
+    from opcode_kernel.plugin.policy import Policy
+    from opcode_kernel.runtime.children import Children
+    from opcode_kernel.runtime.driver import LiveRun
+
+
+class StepContext:
+    """See `ActionContext` for what each member promises."""
+
+    __slots__ = ("_command", "_live", "agent_id", "attempt", "emitted", "idempotency_key", "patch", "run_id", "step_id")
+
+    def __init__(self, live: LiveRun, command: RunAction) -> None:
+        self._live = live
+        self._command = command
+        self.run_id = live.run_id
+        self.step_id = command.step_id
+        self.agent_id = live.run.state.agent_id
+        self.attempt = command.attempt
+        self.idempotency_key = command.idempotency_key
+        self.emitted: list[tuple[str, Json]] | None = None
+        self.patch: dict[str, Json] | None = None
+
+    @property
+    def log(self) -> Any:
+        """The logger with the ids of this step bound; known secrets are masked."""
+        return StepLog(self._live, self)
+
+    @property
+    def policy(self) -> Policy:
+        """What the operator allows."""
+        return self._live.engine.options.policy
+
+    @property
+    def workflows(self) -> Children:
+        """Requests about runs."""
+        from opcode_kernel.runtime.children import Children
+
+        return Children(self._live, self._command)
+
+    @property
+    def scope(self) -> _StepScope:
+        """What expressions may see."""
+        return _StepScope(self._live, self._command)
+
+    def emit(self, event_type: str, payload: Json = None) -> None:
+        """Have an event written together with the completion of this step."""
+        emitted = self.emitted = self.emitted or []
+        emitted.append((event_type, self._live.engine.redactor.value(payload)))
+
+    def update_context(
+        self, data: dict[str, Json] | None, *, agent_notes: str | None = None, replace: bool = False
+    ) -> None:
+        """Have data merged into the run's context together with the completion of this step."""
+        redactor = self._live.engine.redactor
+        self.patch = {
+            "data": redactor.value(data), "agent_notes": redactor.value(agent_notes), "replace": replace,
+        }  # fmt: skip
+
+
+class _StepScope:
+    __slots__ = ("_command", "_live")
+
+    def __init__(self, live: LiveRun, command: RunAction) -> None:
+        self._live = live
+        self._command = command
+
+    def select(self, references: References | None = None) -> dict[str, Json]:
+        """See `Scope.select`."""
+        state = self._live.run.state
+        return Scope(state, state.nodes[self._command.step_id].block).select(references)
+
+
+class StepLog:
+    """Structured records of one step. Secrets are masked here, before any handler sees the record."""
+
+    __slots__ = ("_context", "_live")
+
+    def __init__(self, live: LiveRun, context: StepContext) -> None:
+        self._live = live
+        self._context = context
+
+    def _write(self, level: str, event: str, fields: dict[str, Json]) -> None:
+        redactor = self._live.engine.redactor
+        logger = structlog.get_logger("opcode.workflow")
+        getattr(logger, level)(
+            redactor.text(event), workflow_id=self._context.run_id, step_id=self._context.step_id,
+            agent_id=self._context.agent_id, **{key: redactor.value(value) for key, value in fields.items()},
+        )  # fmt: skip
+
+    def debug(self, event: str, **fields: Json) -> None:
+        """Write a record at level debug."""
+        self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: Json) -> None:
+        """Write a record at level info."""
+        self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: Json) -> None:
+        """Write a record at level warning."""
+        self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Json) -> None:
+        """Write a record at level error."""
+        self._write("error", event, fields)

@@ -1,0 +1,251 @@
+"""The loop of one live run. Nothing else has authority over it.
+
+    decide -> append -> issue -> announce
+
+A barrier (waiting until everything so far is durable) is paid before an action with effects starts, before a suspension
+or an end can be seen, and before an answer is given; everything else is written soon, without waiting.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import structlog
+
+from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
+from opcode_kernel.core.events import Event
+from opcode_kernel.core.messages import Message
+from opcode_kernel.core.run import Run
+from opcode_kernel.core.state import SUSPENDED
+from opcode_kernel.errors import NotFoundError, OpcodeError
+from opcode_kernel.runtime.actions import unavailable
+from opcode_kernel.store.base import RunWrite
+from opcode_kernel.store.projections import decision_rows, run_row, step_rows
+
+if TYPE_CHECKING:
+    from opcode_kernel.runtime.engine import Engine
+
+#: Let others have the loop after this many transitions in one go: about a millisecond of work.
+TURN = 200
+
+
+class Reply:
+    """Where the answer to one request goes: `done(run)` after the barrier, or the error."""
+
+    __slots__ = ("_answer", "_event", "error", "result")
+
+    def __init__(self, answer: Callable[[Run], Any] | None = None) -> None:
+        self._answer = answer
+        self._event = anyio.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def done(self, run: Run) -> None:
+        """Compute the answer from the run as it is now, and deliver it."""
+        try:
+            self.result = self._answer(run) if self._answer is not None else None
+        except Exception as error:  # noqa: BLE001 - belongs to whoever asked
+            self.error = error
+        self._event.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Deliver an error instead."""
+        self.error = error
+        self._event.set()
+
+    async def wait(self) -> Any:
+        """Return the answer or raise the error."""
+        await self._event.wait()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class LiveRun:
+    """One run in memory with its inbox. Made by the engine, driven by exactly one task."""
+
+    def __init__(self, engine: Engine, run_id: str, run: Run | None = None) -> None:
+        self.engine = engine
+        self.run_id = run_id
+        self.loaded = run is not None
+        if run is not None:
+            self.run: Run = run
+        self.error: Exception | None = None
+        #: Cancel scopes of the actions that are running now.
+        self.scopes: dict[str, anyio.CancelScope] = {}
+        self._inbox: deque[tuple[Message | None, Reply | None]] = deque()
+        self._inline: deque[RunAction] = deque()
+        self._effects: list[RunAction] = []
+        self._replies: list[Reply] = []
+        self._unsaved: list[Event] = []
+        self._ticket = 0
+        self._wake: anyio.Event | None = None
+        self._settled: list[anyio.Event] = []
+
+    # From outside ------------------------------------------------------------------------------------------------
+
+    def push(self, message: Message | None, reply: Reply | None = None) -> None:
+        """Put a message into the inbox; None asks for nothing but the barrier and the reply."""
+        self._inbox.append((message, reply))
+        if self._wake is not None:
+            self._wake.set()
+
+    def decided(self, events: list[Event]) -> None:
+        """Have events written that were decided before the run was driven."""
+        self._unsaved += events
+
+    def wants(self, task: str) -> bool:
+        """Tell whether the result of a task is still wanted."""
+        return task in self.run.state.outstanding
+
+    async def settled(self) -> None:
+        """Return once the run is durably at rest: terminal or suspended."""
+        event = anyio.Event()
+        self._settled.append(event)
+        await event.wait()
+        if self.error is not None:
+            raise self.error
+
+    # The loop ----------------------------------------------------------------------------------------------------
+
+    async def drive(self) -> None:
+        """Drive the run until it rests and nobody has anything to say to it."""
+        try:
+            if not self.loaded:
+                self.run = await self.engine.load(self.run_id)
+                self.loaded = True
+            await self._loop()
+        except Exception as error:  # noqa: BLE001 - one broken run must not take the engine with it
+            self._broken(error)
+
+    async def _loop(self) -> None:
+        while True:
+            if self._inbox or self._inline:
+                await self._drain()
+            resting = self._is_resting()
+            if self._effects or self._replies or resting:
+                await self._flush()
+                for reply in self._replies:
+                    reply.done(self.run)
+                self._replies.clear()
+                self._start_effects()
+                if self._inbox or self._inline:
+                    continue
+                if resting:
+                    # No await between this look at the inbox and letting go: a message reaches this loop or a new one.
+                    self.engine.let_go(self)
+                    for event in self._settled:
+                        event.set()
+                    self._settled.clear()
+                    return
+            elif self._unsaved:
+                self._submit()
+                self.engine.committer.kick()
+            if not self._inbox:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+                self._wake = None
+
+    async def _drain(self) -> None:
+        """Take in what has arrived and what inline actions answer, until neither is left."""
+        run, inbox, inline = self.run, self._inbox, self._inline
+        handle, unsaved, clock = run.handle, self._unsaved, self.engine.clock
+        run_inline, outstanding = self.engine.runner.run_inline, run.state.outstanding
+        turns = 0
+        while inbox or inline:
+            reply = None
+            message: Message | None
+            if inline:
+                command = inline.popleft()
+                if command.task not in outstanding:
+                    continue
+                message = run_inline(self, command)
+            else:
+                message, reply = inbox.popleft()
+            if message is not None:
+                try:
+                    events, commands = handle(message, clock())
+                except OpcodeError as error:
+                    if reply is not None:
+                        reply.fail(error)
+                    continue
+                if events:
+                    unsaved += events
+                for issued in commands:
+                    self.issue(issued)
+            if reply is not None:
+                self._replies.append(reply)
+            turns += 1
+            if turns % TURN == 0:
+                await anyio.lowlevel.checkpoint()
+
+    def issue(self, command: Command) -> None:
+        """Carry out a command, or keep it until the barrier when it has effects."""
+        if type(command) is RunAction:
+            action = command.binding
+            if action is None:
+                self.push(unavailable(command))
+            elif action.effect == "effect":
+                self._effects.append(command)
+            elif action.inline:
+                self._inline.append(command)
+            else:
+                self.engine.runner.start(self, command)
+        elif type(command) is StartTimer:
+            self.engine.timers.arm(self.run_id, command.task, command.at)
+        elif type(command) is CancelTask:
+            self.engine.timers.cancel(self.run_id, command.task)
+            scope = self.scopes.get(command.task)
+            if scope is not None:
+                scope.cancel()
+
+    def _start_effects(self) -> None:
+        effects, self._effects = self._effects, []
+        for command in effects:
+            if not self.wants(command.task):
+                continue
+            if command.binding.inline:
+                self._inline.append(command)
+            else:
+                self.engine.runner.start(self, command)
+
+    def _is_resting(self) -> bool:
+        state = self.run.state
+        return state.is_terminal or (state.status == SUSPENDED and not self.scopes)
+
+    def _submit(self) -> None:
+        """Queue what is unsaved, with the rows that follow from it."""
+        events, state = self._unsaved, self.run.state
+        self._unsaved = []
+        write = RunWrite(
+            self.run_id, events, run_row(state), step_rows(state, state.dirty),
+            decision_rows(state, state.dirty_decisions) if state.dirty_decisions else (),
+        )  # fmt: skip
+        state.dirty.clear()
+        state.dirty_decisions.clear()
+        self._ticket = self.engine.committer.submit(write)
+
+    async def _flush(self) -> None:
+        if self._unsaved:
+            self._submit()
+        await self.engine.committer.barrier(self._ticket, self.run_id)
+
+    def _broken(self, error: Exception) -> None:
+        """Give the run up in memory; the log keeps what was durable, and a restart goes on from there."""
+        if not isinstance(error, NotFoundError):
+            structlog.get_logger("opcode.engine").error(
+                "a run was given up", workflow_id=self.run_id, error=str(error), kind=type(error).__name__
+            )
+        self.error = error
+        self.engine.let_go(self)
+        for scope in list(self.scopes.values()):
+            scope.cancel()
+        waiting = [reply for _, reply in self._inbox if reply is not None] + self._replies
+        for reply in waiting:
+            reply.fail(error)
+        for event in self._settled:
+            event.set()

@@ -1,0 +1,417 @@
+"""The engine: what programs and surfaces talk to. Runs belong to it, not to whoever started them.
+
+async with open_engine(store, registry) as engine:
+    await engine.define("hello", {"steps": [...]}, agent_id="me")
+    result = await engine.run("hello", agent_id="me")
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import anyio
+import structlog
+
+from opcode_kernel.core.commands import RunAction
+from opcode_kernel.core.limits import Limits
+from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, Interrupted, Message, Signal, Start
+from opcode_kernel.core.run import Run
+from opcode_kernel.core.state import ACTIVE, RunState
+from opcode_kernel.core.validation import Report
+from opcode_kernel.errors import ConflictError, DefinitionError, Failure, Json, NotFoundError, OpcodeError
+from opcode_kernel.plugin.manager import Registry
+from opcode_kernel.plugin.policy import Policy
+from opcode_kernel.runtime import answers
+from opcode_kernel.runtime.actions import ActionRunner
+from opcode_kernel.runtime.breaker import Breakers
+from opcode_kernel.runtime.children import cancel_children, child_output
+from opcode_kernel.runtime.committer import Committer
+from opcode_kernel.runtime.driver import LiveRun, Reply
+from opcode_kernel.runtime.hub import Hub, Listener
+from opcode_kernel.runtime.library import Library, Template
+from opcode_kernel.runtime.nursery import Nursery, open_nursery
+from opcode_kernel.runtime.recovery import POLICIES, recover
+from opcode_kernel.runtime.redaction import Redactor
+from opcode_kernel.runtime.timers import Timers
+from opcode_kernel.store.base import EventFilter, Store
+
+STATUS_PARTS = ("steps", "events", "decisions", "context")
+
+
+class Notifier(Protocol):
+    """Pushes notifications to the connections of an agent."""
+
+    async def notify(self, agent_id: str, params: dict[str, Json]) -> tuple[bool, str | None]:
+        """Return whether it was delivered, and why not: `not_connected` or `queue_full`."""
+        ...
+
+
+class Vault(Protocol):
+    """Where secrets come from while actions run."""
+
+    def cached(self, name: str) -> str | None:
+        """Return the value of a secret, None when there is none (raises `VaultError` when it cannot be read)."""
+        ...
+
+
+def wall_clock() -> int:
+    """Return microseconds since the epoch."""
+    return time.time_ns() // 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What an engine can be told. `pool_size` bounds simultaneously executing actions, times are in seconds."""
+
+    pool_size: int = 10
+    recovery: str = "suspend"
+    policy: Policy = field(default_factory=Policy)
+    limits: Limits = field(default_factory=Limits)
+    shutdown_grace: float = 10.0
+    clock: Callable[[], int] = wall_clock
+
+
+class Engine:
+    """One open engine; made by `open_engine`."""
+
+    def __init__(
+        self, store: Store, registry: Registry, options: EngineOptions, vault: Vault | None,
+        notifier: Notifier | None, nursery: Nursery,
+    ) -> None:  # fmt: skip
+        self.store = store
+        self.registry = registry
+        self.options = options
+        self.vault = vault
+        self.notifier = notifier
+        self.nursery = nursery
+        self.clock = options.clock
+        self.hub = Hub()
+        self.redactor = Redactor()
+        self.breakers = Breakers()
+        self.committer = Committer(store, self.hub)
+        self.library = Library(store, registry, options.limits, self.clock)
+        self.runner = ActionRunner(self)
+        self.timers = Timers(self.clock, self._fire)
+        self.live: dict[str, LiveRun] = {}
+        self._closing = False
+        self._seen: dict[str, int] = {}
+
+    # Templates -----------------------------------------------------------------------------------------------------
+
+    def check(
+        self, definition: Json, *, input_schema: Json = None, output_schema: Json = None, triggers: Json = None
+    ) -> Report:
+        """Return everything that is wrong with a definition, without storing anything."""
+        return self.library.check(definition, input_schema=input_schema, output_schema=output_schema, triggers=triggers)
+
+    async def define(
+        self, name: str, definition: Json, *, agent_id: str, description: str | None = None, input_schema: Json = None,
+        output_schema: Json = None, triggers: Json = None,
+    ) -> dict[str, Json]:  # fmt: skip
+        """Store the next version of a template; returns `{name, version, warnings?}`.
+
+        Raises:
+            DefinitionError: with all problems in `details.errors`.
+        """
+        await self.touch_agent(agent_id)
+        return await self.library.define(
+            name, definition, agent_id=agent_id, description=description, input_schema=input_schema,
+            output_schema=output_schema, triggers=triggers,
+        )  # fmt: skip
+
+    # Runs ----------------------------------------------------------------------------------------------------------
+
+    async def run(
+        self, template_name: str, *, agent_id: str, version: str | None = None, params: dict[str, Json] | None = None,
+        wait: bool = True, wait_timeout: float | None = None, idempotency_key: str | None = None,
+        listener: Listener | None = None,
+    ) -> dict[str, Json]:  # fmt: skip
+        """Start a run and return its result once it settles (completed, failed, cancelled or suspended).
+
+        With `wait=False`, or when `wait_timeout` seconds pass first, the answer is `{workflow_id, status: "active"}` and
+        the run goes on. `listener(run_id, events)` hears of every commit meanwhile. The same `idempotency_key` of the
+        same agent with the same input gives the same run.
+
+        Raises:
+            NotFoundError: no such template or version.
+            DefinitionError: the input is refused; nothing is stored.
+            ConflictError: the idempotency key was used with another input.
+        """
+        template = await self.library.resolve(template_name, version)
+        inputs = self.library.prepare_inputs(template, params or {})
+        await self.touch_agent(agent_id)
+        if idempotency_key is not None:
+            known = await self._started_before(agent_id, idempotency_key, template, inputs)
+            if known is not None:
+                return await self._settled_result(known, wait, wait_timeout)
+        live = self.start(template, inputs, agent_id=agent_id, start_key=idempotency_key, listener=listener)
+        try:
+            return await self._result(live, wait, wait_timeout)
+        except ConflictError:
+            if idempotency_key is None:
+                raise
+            known = await self._started_before(agent_id, idempotency_key, template, inputs)
+            if known is None:
+                raise
+            return await self._settled_result(known, wait, wait_timeout)
+
+    def start(
+        self, template: Template, inputs: dict[str, Any], *, agent_id: str, start_key: str | None = None,
+        listener: Listener | None = None, run_id: str | None = None, parent: RunState | None = None,
+        command: RunAction | None = None,
+    ) -> LiveRun:  # fmt: skip
+        """Start driving a run of a resolved template; nothing is durable yet when this returns."""
+        if self._closing:
+            raise ConflictError("the engine is shutting down and starts no more workflows")
+        run_id = run_id or str(uuid.uuid4())
+        live = LiveRun(self, run_id, Run(template.plan))
+        self.live[run_id] = live
+        if listener is not None:
+            self.hub.listen(run_id, listener)
+        message = Start(run_id, inputs, agent_id, start_key=start_key)
+        if parent is not None and command is not None:
+            message.parent_run_id, message.depth = parent.run_id, parent.depth + 1
+            message.parent_step_id, message.parent_task = command.step_id, command.task
+        live.push(message)
+        self.nursery.spawn(live.drive)
+        return live
+
+    async def start_child(
+        self, run_id: str, template_name: str, *, version: str | None, params: dict[str, Json], parent: RunState,
+        command: RunAction,
+    ) -> RunState:  # fmt: skip
+        """Run a child, or find the one that exists, and return its state once it settled."""
+        live = self.live.get(run_id)
+        if live is None and await self.store.run(run_id) is None:
+            template = await self.library.resolve(template_name, version)
+            inputs = self.library.prepare_inputs(template, params)
+            live = self.start(template, inputs, agent_id=parent.agent_id, run_id=run_id, parent=parent, command=command)
+        if live is None:
+            return (await self.load(run_id)).state
+        await live.settled()
+        return live.run.state
+
+    async def signal(
+        self, run_id: str, signal_type: str, *, payload: dict[str, Json] | None = None, step_id: str | None = None,
+        agent_id: str | None = None, reasoning: str | None = None, listener: Listener | None = None,
+    ) -> dict[str, Json]:  # fmt: skip
+        """Send a signal and, where it moves the run, wait until the run settles again.
+
+        Raises:
+            NotFoundError, ConflictError, DefinitionError: the signal is refused and leaves no trace.
+        """
+        if agent_id:
+            await self.touch_agent(agent_id)
+        remove = self.hub.listen(run_id, listener) if listener is not None else None
+        try:
+            message = Signal(signal_type, payload or {}, step_id or None, agent_id or None, reasoning)
+            reply = Reply(lambda run: run.state.status)
+            live = self._live(run_id)
+            live.push(message, reply)
+            status = await reply.wait()
+            if status == ACTIVE and signal_type in ("decision", "retry", "skip"):
+                await live.settled()
+        finally:
+            if remove is not None:
+                remove()
+        answer: dict[str, Json] = {"ok": True, "workflow_id": run_id, "signal_type": signal_type}
+        state = live.run.state
+        if signal_type in ("decision", "retry", "skip"):
+            answer["resumed"] = True
+        answer["status"] = state.status
+        result = answers.run_result(state)
+        answer.update({key: result[key] for key in ("output", "error", "steps", "waiting") if key in result})
+        return answer
+
+    async def status(
+        self, run_id: str, *, include: Sequence[str] | None = None, events_since: int | None = None,
+        events_limit: int = 200,
+    ) -> dict[str, Json]:  # fmt: skip
+        """Return a snapshot of one run with its newest events.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        wanted = STATUS_PARTS if include is None else tuple(include)
+        unknown = sorted(set(wanted) - set(STATUS_PARTS))
+        if unknown:
+            raise DefinitionError(f"expected include to name some of {', '.join(STATUS_PARTS)}, found {unknown[0]!r}")
+
+        def look(run: Run) -> tuple[dict[str, Json], int]:
+            return answers.status_snapshot(run.state, wanted), run.state.sequence
+
+        snapshot, last = await self.ask(run_id, look)
+        if "events" in wanted:
+            after = max(last - events_limit, 0) if events_since is None else events_since
+            found = await self.store.find_events(EventFilter(run_id=run_id, after_sequence=after, limit=events_limit))
+            snapshot["events"] = [{"id": each.id, **answers.event_json(run_id, each.event)} for each in found]
+            if events_since is None and after:
+                snapshot["events_truncated"] = True
+        return snapshot  # type: ignore[no-any-return]
+
+    async def ask(self, run_id: str, question: Callable[[Run], Any]) -> Any:
+        """Return `question(run)` as of now; for a live run, as of what is durable."""
+        live = self.live.get(run_id)
+        if live is None:
+            return question(await self.load(run_id))
+        reply = Reply(question)
+        live.push(None, reply)
+        return await reply.wait()
+
+    async def deliver(self, run_id: str, message: Message, reply: Reply) -> Any:
+        """Send a message to a run, waking it when it is not in memory, and return the answer."""
+        self._live(run_id).push(message, reply)
+        return await reply.wait()
+
+    # The inside ----------------------------------------------------------------------------------------------------
+
+    async def load(self, run_id: str) -> Run:
+        """Fold a run from the store.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        row = await self.store.run(run_id)
+        if row is None:
+            raise NotFoundError(f"workflow {run_id!r} not found")
+        template = await self.library.resolve(row.template_name, row.template_version)
+        return Run.replay(template.plan, await self.store.events(run_id))
+
+    def let_go(self, live: LiveRun) -> None:
+        """Forget a run that rests; whoever waits for it as a parent or child is told."""
+        if self.live.get(live.run_id) is live:
+            del self.live[live.run_id]
+        if not live.loaded or not live.run.state.is_terminal:
+            return
+        self.hub.forget(live.run_id)
+        state = live.run.state
+        if state.parent_run_id is not None and state.parent_task is not None:
+            self._tell_parent(state)
+        if state.status != "completed" and any(node.plan.action == "workflow.run" for node in state.nodes.values()):
+            reason = "the parent workflow ended"
+            self.nursery.spawn(self._cancel_children, live.run_id, reason)
+
+    async def _cancel_children(self, run_id: str, reason: str) -> None:
+        try:
+            await cancel_children(self, run_id, reason)
+        except OpcodeError as error:
+            structlog.get_logger("opcode.engine").error(
+                "children could not be cancelled", workflow_id=run_id, error=error.message
+            )
+
+    def _tell_parent(self, child: RunState) -> None:
+        """The parent's own wait usually hears first; this reaches a parent that rests, and is silent otherwise."""
+        assert child.parent_run_id is not None
+        assert child.parent_task is not None
+        parent = self.live.get(child.parent_run_id)
+        if parent is not None and child.parent_task in parent.scopes:
+            return
+        report: Message
+        try:
+            report = ActionSucceeded(child.parent_task, child_output(child))
+        except OpcodeError as error:
+            report = ActionFailed(child.parent_task, Failure.of(error))
+        if not self._closing:
+            self._live(child.parent_run_id).push(report)
+
+    def _live(self, run_id: str) -> LiveRun:
+        live = self.live.get(run_id)
+        if live is None:
+            live = self.live[run_id] = LiveRun(self, run_id)
+            self.nursery.spawn(live.drive)
+        return live
+
+    def _fire(self, run_id: str, task: str) -> None:
+        from opcode_kernel.core.messages import TimerFired
+
+        if not self._closing:
+            self._live(run_id).push(TimerFired(task))
+
+    async def touch_agent(self, agent_id: str, *, type: str = "llm") -> None:
+        """Note that an agent was here; written at most once a minute."""
+        if not agent_id or not agent_id.strip() or len(agent_id) > 128 or not agent_id.isprintable():
+            raise DefinitionError("expected agent_id to be a printable text of 1 to 128 characters")
+        now = self.clock()
+        if now - self._seen.get(agent_id, -(10**18)) > 60_000_000:
+            await self.store.touch_agent(agent_id, type=type, now=now)
+            self._seen[agent_id] = now
+
+    async def _result(self, live: LiveRun, wait: bool, wait_timeout: float | None) -> dict[str, Json]:
+        if not wait:
+            reply = Reply()
+            live.push(None, reply)
+            await reply.wait()
+            return {"workflow_id": live.run_id, "status": live.run.state.status}
+        with anyio.move_on_after(wait_timeout):
+            await live.settled()
+            return answers.run_result(live.run.state)
+        return {"workflow_id": live.run_id, "status": ACTIVE}
+
+    async def _settled_result(self, run_id: str, wait: bool, wait_timeout: float | None) -> dict[str, Json]:
+        live = self.live.get(run_id)
+        if live is not None:
+            return await self._result(live, wait, wait_timeout)
+        return answers.run_result((await self.load(run_id)).state)
+
+    async def _started_before(self, agent_id: str, key: str, template: Template, inputs: dict[str, Any]) -> str | None:
+        row = await self.store.run_by_key(agent_id, key)
+        if row is None:
+            return None
+        from opcode_kernel.core.interpolation import split_holes
+
+        same = (row.template_name, row.template_version) == (template.row.name, template.row.version)
+        if not same or row.input_params != split_holes(inputs)[0]:
+            raise ConflictError(
+                f"the idempotency key {key!r} was used before with another template or input",
+                details={"workflow_id": row.id, "idempotency_key": key},
+            )
+        return row.id
+
+    async def shut_down(self) -> None:
+        """Let running attempts finish within the grace, then park what remains and write it down."""
+        self._closing = True
+        with anyio.move_on_after(self.options.shutdown_grace):
+            await self.runner.idle()
+        for live in list(self.live.values()):
+            reply = Reply()
+            live.push(Interrupted("shutdown"), reply)
+            with anyio.move_on_after(2):
+                try:
+                    await reply.wait()
+                except OpcodeError as error:
+                    structlog.get_logger("opcode.engine").error(
+                        "a run could not be parked", workflow_id=live.run_id, error=error.message
+                    )
+
+
+@asynccontextmanager
+async def open_engine(
+    store: Store, registry: Registry, *, options: EngineOptions | None = None, vault: Vault | None = None,
+    notifier: Notifier | None = None,
+) -> AsyncIterator[Engine]:  # fmt: skip
+    """Open an engine over an open store; leaving the block stops it, and nothing of it is running any more.
+
+    Raises:
+        DefinitionError: an option is malformed.
+    """
+    options = options or EngineOptions()
+    if options.recovery not in POLICIES:
+        raise DefinitionError(f"expected recovery to be one of {', '.join(POLICIES)}, found {options.recovery!r}")
+    async with open_nursery() as nursery, anyio.create_task_group() as services:
+        engine = Engine(store, registry, options, vault, notifier, nursery)
+        for source, observer in registry.hooks("opcode_committed"):
+            engine.hub.observe(source.distribution, observer)
+        services.start_soon(engine.committer.serve)
+        await recover(engine)
+        services.start_soon(engine.timers.serve)
+        try:
+            yield engine
+        finally:
+            with anyio.CancelScope(shield=True):
+                await engine.shut_down()
+            services.cancel_scope.cancel()

@@ -1,0 +1,59 @@
+"""One heap of timers for all runs. A timer is (when, run, task); firing it delivers `TimerFired` to the run."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import NoReturn
+
+import anyio
+
+from opcode_kernel.core.times import SECOND
+
+Clock = Callable[[], int]
+
+
+class Timers:
+    """Arms and fires timers; cancelled ones stay in the heap until their time and are ignored then."""
+
+    def __init__(self, clock: Clock, fire: Callable[[str, str], None]) -> None:
+        self._clock = clock
+        self._fire = fire
+        self._heap: list[tuple[int, str, str]] = []
+        self._armed: dict[tuple[str, str], int] = {}
+        self._changed = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._armed)
+
+    def arm(self, run_id: str, task: str, at: int) -> None:
+        """Fire at the absolute time `at`; arming again moves the timer."""
+        self._armed[run_id, task] = at
+        heapq.heappush(self._heap, (at, run_id, task))
+        if self._heap[0][0] == at:
+            self._changed.set()
+
+    def cancel(self, run_id: str, task: str) -> None:
+        """Forget a timer; unknown ones are fine."""
+        self._armed.pop((run_id, task), None)
+
+    async def serve(self) -> NoReturn:
+        """Fire timers as their time comes, until cancelled."""
+        while True:
+            self._fire_due()
+            self._changed = anyio.Event()
+            if not self._heap:
+                await self._changed.wait()
+                continue
+            delay = max(0, self._heap[0][0] - self._clock()) / SECOND
+            # An hour at most: the wall clock may be set meanwhile, and lateness stays bounded.
+            with anyio.move_on_after(min(delay, 3600.0)):
+                await self._changed.wait()
+
+    def _fire_due(self) -> None:
+        now = self._clock()
+        while self._heap and self._heap[0][0] <= now:
+            at, run_id, task = heapq.heappop(self._heap)
+            if self._armed.get((run_id, task)) == at:
+                del self._armed[run_id, task]
+                self._fire(run_id, task)

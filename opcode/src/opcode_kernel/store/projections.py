@@ -1,0 +1,66 @@
+"""From a run's state to the rows of the read tables: pure functions, used live and when tables are rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from opcode_kernel.core.state import PENDING, DecisionState, Node, RunState
+from opcode_kernel.core.times import MILLISECOND
+from opcode_kernel.errors import Json
+from opcode_kernel.store.base import DecisionRow, RunRow, StepRow
+
+
+def run_row(state: RunState) -> RunRow:
+    """Return the row of a run."""
+    plan = state.plan
+    return RunRow(
+        state.run_id, plan.template_name, plan.template_version, plan.name, state.status, state.agent_id,
+        state.parent_run_id, state.parent_step_id, state.start_key, state.input_params, state.output,
+        None if state.error is None else state.error.to_json(), state.created_at, state.started_at, state.completed_at,
+        state.updated_at,
+    )  # fmt: skip
+
+
+def step_rows(state: RunState, nodes: Iterable[Node]) -> list[StepRow]:
+    """Return the rows of some steps; nested ones have none before they start."""
+    run_id = state.run_id
+    return [
+        StepRow(
+            run_id, node.path, node.status, node.input, node.output,
+            None if node.error is None else _error(node), node.retry_count, node.started_at, node.completed_at,
+            duration_ms(node),
+        )
+        for node in nodes
+        if node.status != PENDING or node.block is state.root
+    ]  # fmt: skip
+
+
+def decision_rows(state: RunState, ids: Iterable[str]) -> list[DecisionRow]:
+    """Return the rows of some decisions."""
+    return [_decision_row(state, state.decisions[name]) for name in ids]
+
+
+def duration_ms(node: Node) -> int | None:
+    """Return how long a step took, first start to final end, back-off included."""
+    if node.started_at is None or node.completed_at is None:
+        return None
+    return (node.completed_at - node.started_at) // MILLISECOND
+
+
+def _error(node: Node) -> dict[str, Json]:
+    assert node.error is not None
+    error = node.error.to_json()
+    return {**error, "ignored": True} if node.ignored else error
+
+
+_ASIDE = ("decision_id", "options", "timeout_at", "fallback", "target_agent_id")
+
+
+def _decision_row(state: RunState, decision: DecisionState) -> DecisionRow:
+    payload, resolution = decision.payload, decision.resolution
+    return DecisionRow(
+        decision.id, state.run_id, decision.node.path, state.agent_id, payload.get("target_agent_id"),
+        {key: value for key, value in payload.items() if key not in _ASIDE}, payload["options"], decision.timeout_at,
+        payload.get("fallback"), resolution, None if resolution is None else resolution.get("resolved_by"),
+        decision.resolved_at, decision.status, decision.created_at,
+    )  # fmt: skip
