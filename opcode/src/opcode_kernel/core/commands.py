@@ -21,7 +21,8 @@ class RunAction(NamedTuple):
     params: Json
     holes: list[Any]
     attempt: int
-    idempotency_key: str
+    #: How often an operator consented to repeating the step; part of the idempotency key.
+    consent: int
     deadline: int | None
 
 

@@ -68,16 +68,23 @@ def apply(state: RunState, event: Event, node: Node | None = None) -> None:
     """Change the state by one event. `node` is the step the event names, when it names one."""
     state.sequence = event.sequence
     state.updated_at = event.at
-    handler = _HANDLERS.get(event.type)
+    event_type = event.type
+    handler = _HANDLERS.get(event_type)
     if handler is not None:
         handler(state, event, node)
-    if node is not None:
-        state.dirty[node] = None
-        private = event.private
-        if private is not None and "open" in private:
+    if node is None:
+        return
+    state.dirty[node] = None
+    private = event.private
+    if private is not None and event_type not in _PLAIN:
+        if "open" in private:
             _open_blocks(state, node, private["open"])
-        if private is not None and "memo" in private:
+        if "memo" in private:
             node.memo = private["memo"]
+
+
+#: Events that never open blocks or keep a memo.
+_PLAIN = frozenset({"step_started", "step_completed", "step_failed", "step_skipped"})
 
 
 # The workflow -------------------------------------------------------------------------------------------------
@@ -191,30 +198,40 @@ def _step_started(state: RunState, event: Event, node: Node) -> None:
     private = event.private
     at = event.at
     _enter(state, node, RUNNING)
-    node.attempt = event.payload["attempt"]  # type: ignore[index]
+    node.attempt = attempt = event.payload["attempt"]  # type: ignore[index]
     node.attempt_at = at
     if node.started_at is None:
         node.started_at = at
-    if node.attempt > 1:
+    if attempt > 1:
         _forget_attempt(node)
     plan = node.plan
+    params: Json
+    holes: list[Any] = _NO_HOLES
     if private is None:
-        if plan.timeout is not None and plan.kind != "reasoning":
-            _issue(state, node, StartTimer(f"{node.task}!timeout", at + plan.timeout))
-        return
-    if "closing" in private:
-        state.closing = private["closing"]
-    if "params" in private:
-        node.input = params = private["params"]
-        holes: list[Any] = private.get("holes") or []
-        node.holes = holes
-        task = f"{node.key}#{node.attempt}"
-        key = f"{state.run_id}:{node.path}:{node.operator_attempt}"
-        deadline = None if plan.timeout is None else at + plan.timeout
-        command = RunAction(
-            task, node.path, plan.action or "", plan.binding, params, holes, node.attempt, key, deadline
-        )
-        state.outstanding[task] = state.issued[task] = command
+        if plan.call is None:
+            if plan.timeout is not None and plan.kind != "reasoning":
+                _issue(state, node, StartTimer(f"{node.task}!timeout", at + plan.timeout))
+            return
+        params = plan.call.params.value
+    else:
+        if "closing" in private:
+            state.closing = private["closing"]
+        if "params" not in private:
+            return
+        params = private["params"]
+        holes = private.get("holes") or _NO_HOLES
+    node.input, node.holes = params, holes
+    task = f"{node.key}#{attempt}"
+    state.outstanding[task] = state.issued[task] = _command(RunAction, (
+        task, node.path, plan.action or "", plan.binding, params, holes, attempt, node.operator_attempt,
+        None if plan.timeout is None else at + plan.timeout,
+    ))  # fmt: skip
+    state.acting += 1
+
+
+#: Making a named tuple from a ready tuple takes half the time of calling its class.
+_command = tuple.__new__
+_NO_HOLES: list[Any] = []
 
 
 def _forget_attempt(node: Node) -> None:
@@ -338,11 +355,14 @@ def _leave(state: RunState, node: Node, status: str) -> None:
         _withdraw(state, task)
     if node.timers:
         _close_tasks(state, node)
-    _leave_live(state, node)
+    block = node.block
+    if node.status == SUSPENDED:
+        block.resting -= 1
+    elif node.status in (RUNNING, RETRYING):
+        block.live -= 1
     node.status = status
-    owner = node.block.owner
-    if owner is not None and node.block.live == 0:
-        state.quiet.append(owner)
+    if block.owner is not None and block.live == 0:
+        state.quiet.append(block.owner)
 
 
 def _pause_timeout(state: RunState, node: Node, at: int) -> None:
@@ -589,7 +609,12 @@ def _issue_plain(state: RunState, command: StartTimer) -> None:
 
 
 def _withdraw(state: RunState, task: str) -> None:
-    if state.outstanding.pop(task, None) is not None and state.issued.pop(task, None) is None:
+    command = state.outstanding.pop(task, None)
+    if command is None:
+        return
+    if type(command) is RunAction:
+        state.acting -= 1
+    if state.issued.pop(task, None) is None:
         state.withdrawn.append(task)
 
 

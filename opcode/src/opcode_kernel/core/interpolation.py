@@ -55,13 +55,17 @@ ABSENT = Absent()
 class Template:
     """A compiled JSON value. `constant` ones resolve to the very object they were compiled from."""
 
-    __slots__ = ("constant", "references", "resolve", "secrets")
+    __slots__ = ("constant", "references", "resolve", "secrets", "value")
 
-    def __init__(self, resolve: Resolve, references: tuple[Reference, ...], *, constant: bool) -> None:
+    def __init__(
+        self, resolve: Resolve, references: tuple[Reference, ...], *, constant: bool, value: Json = None
+    ) -> None:
         #: Return the value in a scope, possibly with `Hole`s in it (raises `InterpolationError`).
         self.resolve = resolve
         self.references = references
         self.constant = constant
+        #: What a constant template resolves to.
+        self.value = value
         #: Whether the template itself names a secret.
         self.secrets = any(reference.namespace == "secrets" for reference in references)
 
@@ -88,7 +92,7 @@ def compile_template(value: Json, *, bound: frozenset[str] = frozenset()) -> Tem
     else:
         resolve = _compile(value, references)
     if resolve is None:
-        return Template(lambda scope: value, (), constant=True)
+        return Template(lambda scope: value, (), constant=True, value=value)
     return Template(resolve, tuple(references), constant=False)
 
 

@@ -15,7 +15,7 @@ from opcode_kernel.core.definition import Definition, OnError, Retry, Step, read
 from opcode_kernel.core.evaluator import Evaluator, Program, References
 from opcode_kernel.core.graph import Graph
 from opcode_kernel.core.interpolation import Template, compile_template
-from opcode_kernel.core.step_type import StepType
+from opcode_kernel.core.step_type import Call, StepType
 from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import DefinitionError, ExpressionError, Json
 
@@ -57,6 +57,8 @@ class StepPlan:
     retry: Retry | None
     on_error: OnError | None
     config: Any = None
+    #: The call of a step that does nothing else; set when `compile` returned one.
+    call: Call | None = None
     bodies: dict[str, BlockPlan] = field(default_factory=dict)
     depends_on: tuple[int, ...] = ()
     dependents: tuple[int, ...] = ()
@@ -198,6 +200,7 @@ class _PlanCompiler:
             timeout=step.timeout, retry=step.retry, on_error=step.on_error, started=started,
         )  # fmt: skip
         plan.config = step_type.compile(step, _StepCompiler(self, plan))
+        plan.call = plan.config if isinstance(plan.config, Call) else None
         return plan
 
     def expression(self, text: str, language: str = "cel") -> Program:

@@ -41,6 +41,10 @@ from opcode_kernel.core.view import View
 from opcode_kernel.errors import Failure, Json, OpcodeError
 
 
+#: Half the cost of calling the class of a named tuple.
+_new = tuple.__new__
+
+
 class Transition(NamedTuple):
     """What one message led to: facts to write down first, commands to carry out after."""
 
@@ -75,16 +79,33 @@ class Run:
         events: list[Event] = []
         self.events = events
         finished: str | None = None
+        if type(message) is ActionSucceeded:
+            finished = message.task
+            self._action_succeeded(message)
+        else:
+            finished = self._take(message)
+        if events:
+            self._work()
+        commands: list[RunAction | StartTimer | CancelTask] = []
+        withdrawn = state.withdrawn
+        if withdrawn:
+            if len(withdrawn) > 1 or withdrawn[0] != finished:
+                commands.extend(CancelTask(task) for task in withdrawn if task != finished)
+            withdrawn.clear()
+        if state.issued:
+            commands.extend(state.issued.values())
+            state.issued.clear()
+        return Transition(events, commands)
+
+    def _take(self, message: Message) -> str | None:
+        """Take in any message but a plain success; returns the task that reported, if one did."""
         match message:
-            case ActionSucceeded():
-                finished = message.task
-                self._action_succeeded(message)
             case ActionFailed():
-                finished = message.task
                 self._action_failed(message)
+                return message.task
             case TimerFired():
-                finished = message.task
                 self._timer_fired(message.task)
+                return message.task
             case Start():
                 self._start_run(message)
             case Signal():
@@ -95,16 +116,7 @@ class Run:
                 self.patch_context(message.data, message.agent_notes, replace=message.replace)
             case Interrupted():
                 interrupting.interrupt(self, message)
-        if events:
-            self._work()
-        commands: list[RunAction | StartTimer | CancelTask] = []
-        if state.withdrawn:
-            commands.extend(CancelTask(task) for task in state.withdrawn if task != finished)
-            state.withdrawn.clear()
-        if state.issued:
-            commands.extend(state.issued.values())
-            state.issued.clear()
-        return Transition(events, commands)
+        return None
 
     # Emitting ----------------------------------------------------------------------------------------------------
 
@@ -119,7 +131,9 @@ class Run:
         """Write an event down and apply it."""
         state = self.state
         path = None if node is None else node.path
-        event = Event(state.sequence + 1, type, path, payload, self.now, agent_id or state.agent_id, private)
+        event: Event = _new(Event, (
+            state.sequence + 1, type, path, payload, self.now, agent_id or state.agent_id, private,
+        ))  # fmt: skip
         self.events.append(event)
         apply(state, event, node)
 
@@ -153,11 +167,13 @@ class Run:
         self.emit("workflow_started", None, payload, private, message.agent_id)
 
     def _action_succeeded(self, message: ActionSucceeded) -> None:
-        command = self.state.outstanding.get(message.task)
-        if not isinstance(command, RunAction):
+        state = self.state
+        command = state.outstanding.get(message.task)
+        if type(command) is not RunAction:
             return
-        node = self.state.nodes[command.step_id]
-        self._resume_if_suspended("child")
+        node = state.nodes[command.step_id]
+        if state.status == SUSPENDED:
+            self.resume("child")
         for event_type, payload in message.emitted or ():
             self.emit(event_type, node, payload if isinstance(payload, dict) or payload is None else {"value": payload})
         if message.patch is not None:
@@ -242,7 +258,7 @@ class Run:
                 self._advance(touched.popleft(), None)
             elif state.quiet:
                 settling.rest_containers(self)
-            elif not settling.settle(self):
+            elif (state.acting and state.root.live and not state.root.plan.fallbacks) or not settling.settle(self):
                 break
 
     def _begin(self, node: Node) -> None:
@@ -280,10 +296,12 @@ class Run:
     def _start(self, node: Node) -> None:
         """Begin the next attempt."""
         attempt = node.attempt + 1
-        state = self.state
+        plan = node.plan
         try:
-            view = View(state, node, self.now, attempt, {}, fresh=True)
-            directive = node.plan.type.advance(view)
+            if plan.call is not None:
+                self._start_call(node, attempt, plan.call)
+                return
+            directive = plan.type.advance(View(self.state, node, self.now, attempt, {}, fresh=True))
             if isinstance(directive, Call):
                 self._start_call(node, attempt, directive)
                 return
@@ -297,19 +315,23 @@ class Run:
     def _start_call(self, node: Node, attempt: int, call: Call) -> None:
         state = self.state
         params = call.params
-        resolved: Json = params.resolve(Scope(state, node.block))
-        private: dict[str, Json] = {"params": resolved}
-        if params.secrets or (state.has_holes and not params.constant):
-            private["params"], holes = split_holes(resolved)
-            if holes:
-                private["holes"] = holes
+        started = node.plan.started
+        payload = started if attempt == 1 else {**started, "attempt": attempt}
+        private: dict[str, Json] | None = None
+        if not params.constant or call is not node.plan.call:
+            resolved: Json = params.resolve(Scope(state, node.block))
+            private = {"params": resolved}
+            if params.secrets or state.has_holes:
+                private["params"], holes = split_holes(resolved)
+                if holes:
+                    private["holes"] = holes
         if node.block is state.hooks:
-            private["closing"] = state.closing
-        payload = node.plan.started if attempt == 1 else {**node.plan.started, "attempt": attempt}
+            private = {"params": params.value, **(private or {}), "closing": state.closing}
         self.emit("step_started", node, payload, private)
 
     def _start_payload(self, node: Node, attempt: int) -> None:
-        private: dict[str, Json] | None = None
+        """Say that an attempt started which carries out no action of its own."""
+        private: dict[str, Json] | None = {} if node.plan.call is not None else None
         if node.block is self.state.hooks:
             private = {"closing": self.state.closing}
         payload = node.plan.started if attempt == 1 else {**node.plan.started, "attempt": attempt}

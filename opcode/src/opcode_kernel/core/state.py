@@ -165,6 +165,8 @@ class RunState:
         self.nodes: dict[str, Node] = {}
         self.decisions: dict[str, DecisionState] = {}
         self.outstanding: dict[str, RunAction | StartTimer] = {}
+        #: How many of them are actions.
+        self.acting = 0
         #: Early named signals, latest per name.
         self.signals: dict[str, Json] = {}
 

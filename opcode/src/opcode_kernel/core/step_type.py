@@ -267,7 +267,10 @@ class StepType(Protocol):
         ...
 
     def compile(self, step: Step, compiler: Compiler) -> Any:
-        """Return what `advance` finds as `step.config`; called once per template version."""
+        """Return what `advance` finds as `step.config`; called once per template version.
+
+        A type that does nothing but one call may return the `Call` itself: it is then made without asking `advance`.
+        """
         ...
 
     def advance(self, step: StepView) -> Directive:

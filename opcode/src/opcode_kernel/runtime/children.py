@@ -11,6 +11,7 @@ from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import ActionError, ConflictError, DefinitionError, Json, NotFoundError
 from opcode_kernel.plugin.action import Suspended
 from opcode_kernel.runtime.answers import context_record
+from opcode_kernel.runtime.context import idempotency_key
 from opcode_kernel.runtime.driver import Reply
 from opcode_kernel.store.base import RunFilter
 
@@ -38,7 +39,7 @@ class Children:
                 f"expected at most {limit} workflows inside each other, found more at {template_name!r}",
                 details={"chain": await self._chain(parent), "limit": limit},
             )
-        child_id = str(uuid.uuid5(_NAMESPACE, self._command.idempotency_key))
+        child_id = str(uuid.uuid5(_NAMESPACE, idempotency_key(self._live.run_id, self._command)))
         child = await self._engine.start_child(
             child_id, template_name, version=version, params=params, parent=parent, command=self._command
         )

@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from opcode_kernel.runtime.driver import LiveRun
 
 
+def idempotency_key(run_id: str, command: RunAction) -> str:
+    """Return the key of a step (spec 01 section 7.8)."""
+    return f"{run_id}:{command.step_id}:{command.consent}"
+
+
 class StepContext:
     """See `ActionContext` for what each member promises."""
 
-    __slots__ = ("_command", "_live", "agent_id", "attempt", "emitted", "idempotency_key", "patch", "run_id", "step_id")
+    __slots__ = ("_command", "_live", "agent_id", "attempt", "emitted", "patch", "run_id", "step_id")
 
     def __init__(self, live: LiveRun, command: RunAction) -> None:
         self._live = live
@@ -29,9 +34,13 @@ class StepContext:
         self.step_id = command.step_id
         self.agent_id = live.run.state.agent_id
         self.attempt = command.attempt
-        self.idempotency_key = command.idempotency_key
         self.emitted: list[tuple[str, Json]] | None = None
         self.patch: dict[str, Json] | None = None
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same over automatic retries; a new one only when an operator repeats a step that had failed."""
+        return idempotency_key(self.run_id, self._command)
 
     @property
     def log(self) -> Any:

@@ -1,0 +1,1 @@
+"""One small module per group of commands: `add` declares them, a handler runs them. Heavy imports stay inside."""

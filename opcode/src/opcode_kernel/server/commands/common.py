@@ -1,0 +1,151 @@
+"""What the commands share: options, reading a definition file, and writing results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from opcode_kernel.errors import DefinitionError, Json, SettingsError
+
+if TYPE_CHECKING:
+    from opcode_kernel.server.settings import Settings
+
+Subparsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+#: Settings that may be given as flags, with what --help says about them.
+FLAGS = {
+    "listen_addr": "where to listen (default 127.0.0.1:4100; a bare :PORT means loopback)",
+    "base_url": "the URL clients use, when it differs",
+    "db_path": "database file (default $OPCODE_HOME/opcode.db)",
+    "log_level": "debug, info, warning or error (default info)",
+    "pool_size": "how many actions run at once (default 10)",
+}
+
+
+def add_settings_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `FLAGS` and `--panel`, with one dash or two."""
+    for key, text in FLAGS.items():
+        name = key.replace("_", "-")
+        parser.add_argument(f"--{name}", f"-{name}", dest=key, metavar="VALUE", help=text)
+    parser.add_argument(
+        "--panel", "-panel", dest="panel", nargs="?", const="true", metavar="BOOL", help="serve the web panel"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Load the settings with the flags of this command.
+
+    Raises:
+        SettingsError: see `load_settings`.
+    """
+    from opcode_kernel.server.settings import load_settings
+
+    return load_settings({key: getattr(args, key, None) for key in (*FLAGS, "panel")})
+
+
+class DefinitionFile(NamedTuple):
+    """A definition with what may stand around it."""
+
+    name: str
+    definition: dict[str, Json]
+    description: str | None
+    input_schema: dict[str, Json] | None
+    output_schema: dict[str, Json] | None
+    triggers: dict[str, Json] | None
+
+
+def read_definition(file: str) -> DefinitionFile:
+    """Read a bare definition or `{name, description, input_schema, definition}`; `-` is stdin.
+
+    Raises:
+        DefinitionError: not readable, not JSON, or not an object; with the line.
+    """
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DefinitionError(
+            f"{file}, line {error.lineno}, column {error.colno}: expected JSON, found {error.msg}"
+        ) from None
+    except OSError as error:
+        raise DefinitionError(f"{file} cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise DefinitionError(f"{file} is not a definition in UTF-8 JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise DefinitionError(f"{file}: expected a JSON object with a definition")
+    wrapped = content if isinstance(content.get("definition"), dict) else {"definition": content}
+    fallback = "stdin" if file == "-" else Path(file).stem
+    name = wrapped.get("name")
+    return DefinitionFile(
+        name if isinstance(name, str) and name.strip() else fallback,
+        wrapped["definition"],
+        _typed(file, wrapped, "description", str),
+        _typed(file, wrapped, "input_schema", dict),
+        _typed(file, wrapped, "output_schema", dict),
+        _typed(file, wrapped, "triggers", dict),
+    )
+
+
+def _typed(file: str, content: dict[str, Json], key: str, kind: type) -> Json:
+    value = content.get(key)
+    if value is not None and not isinstance(value, kind):
+        raise DefinitionError(f"{file}: {key} must be {'text' if kind is str else 'an object'}")
+    return value
+
+
+def key_values(pairs: Iterable[str], option: str) -> dict[str, Json]:
+    """Read `key=value` words; a value that is JSON counts as JSON, everything else as text.
+
+    Raises:
+        SettingsError: a word without `=` (a mistake of usage, hence exit code 2).
+    """
+    values: dict[str, Json] = {}
+    for pair in pairs:
+        key, found, value = pair.partition("=")
+        if not found or not key:
+            raise SettingsError(f"{option} expects key=value, found {pair!r}")
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = value
+    return values
+
+
+def say(text: str) -> None:
+    """Write a line to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say_json(data: Json) -> None:
+    """Write a result as indented JSON to stdout."""
+    say(json.dumps(data, indent=2, ensure_ascii=True, default=str))
+
+
+def complain(text: str) -> None:
+    """Write a line to stderr, with the program's name before it."""
+    sys.stderr.write(f"opcode: {text}\n")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows as aligned text; the last column is not padded."""
+    lines = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def shorten(value: Json, limit: int = 60) -> str:
+    """Return a value as one line of at most `limit` characters."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

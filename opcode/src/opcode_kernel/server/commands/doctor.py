@@ -1,0 +1,141 @@
+"""`opcode doctor`: is everything in place, and if not, what to do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from opcode_kernel.errors import OpcodeError, SettingsError
+from opcode_kernel.server.commands.common import add_json, say, say_json, settings_of
+
+if TYPE_CHECKING:
+    from opcode_kernel.server.settings import Settings
+
+#: Vocabulary without which ordinary definitions do not run.
+_EVALUATORS = ("cel", "expr", "jq")
+_STEP_TYPES = ("action", "condition", "loop", "parallel", "reasoning", "wait")
+
+
+class Finding(NamedTuple):
+    """One thing looked at: `level` is ok, warning or problem."""
+
+    check: str
+    level: str
+    text: str
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("doctor", help="check settings, plugins, database, vault and server")
+    add_json(parser)
+    parser.set_defaults(handler=doctor)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Look at everything; exit code 1 when something is a problem."""
+    settings = settings_of(args)
+    findings = [Finding("settings", "warning", text) for text in settings.warnings] or [
+        Finding("settings", "ok", f"{settings.file}{'' if settings.file.exists() else ' (absent, defaults hold)'}")
+    ]
+    for check in (_python, _home, _exposure, _plugins, _database, _server):
+        findings += _guarded(check, settings)
+    if args.json:
+        say_json({"findings": [finding._asdict() for finding in findings]})
+    else:
+        for finding in findings:
+            say(f"{finding.level:<8} {finding.check:<9} {finding.text}")
+    return 1 if any(finding.level == "problem" for finding in findings) else 0
+
+
+def _guarded(check: Callable[[Settings], list[Finding]], settings: Settings) -> list[Finding]:
+    name = check.__name__.strip("_")
+    try:
+        return check(settings)
+    except OpcodeError as error:
+        return [Finding(name, "problem", error.message)]
+    except Exception as error:  # noqa: BLE001  (a check that breaks is a finding, not the end of the others)
+        return [Finding(name, "problem", f"{type(error).__name__}: {error}")]
+
+
+def _python(settings: Settings) -> list[Finding]:
+    return [Finding("python", "ok", sys.version.split()[0])]
+
+
+def _home(settings: Settings) -> list[Finding]:
+    if not settings.home.exists():
+        return [Finding("home", "ok", f"{settings.home} will be made at the first start")]
+    mode = settings.home.stat().st_mode & 0o777
+    if mode & 0o077:
+        return [Finding("home", "warning", f"other users can look into {settings.home}: chmod 700 {settings.home}")]
+    return [Finding("home", "ok", str(settings.home))]
+
+
+def _exposure(settings: Settings) -> list[Finding]:
+    settings.check_exposure()
+    token = "with a token" if settings.auth_token else "without a token (fine on loopback)"
+    return [Finding("listen", "ok", f"{settings.listen_addr}, {token}")]
+
+
+def _plugins(settings: Settings) -> list[Finding]:
+    from opcode_kernel.plugin.manager import discover
+
+    registry = discover(only=settings.plugins, off=settings.plugins_off)
+    findings = [Finding("plugins", "ok", f"{len(registry.sources)} plugins, {len(registry.actions)} actions")]
+    for kind, wanted, table in (
+        ("expression language", _EVALUATORS, registry.evaluators),
+        ("step type", _STEP_TYPES, registry.step_types),
+    ):
+        missing = [name for name in wanted if name not in table]
+        if missing:
+            findings.append(Finding("plugins", "warning", f"no plugin offers the {kind} {', '.join(missing)}"))
+    return findings
+
+
+def _database(settings: Settings) -> list[Finding]:
+    """Open the database and the vault the way the server does; a database that is not there yet is left unmade."""
+    if "://" not in settings.db_path and not Path(settings.db_path).exists():
+        return [Finding("database", "ok", f"{settings.db_path} will be made at the first start")]
+    import anyio
+
+    return anyio.run(_open_database, settings)
+
+
+async def _open_database(settings: Settings) -> list[Finding]:
+    from opcode_kernel.server import logs
+    from opcode_kernel.server.engines import make_store, make_vault
+    from opcode_kernel.store.base import RunFilter
+
+    logs.configure("error")
+    async with make_store(settings, settings.db_path) as store:
+        _, total = await store.runs(RunFilter(limit=1))
+        findings = [Finding("database", "ok", f"{settings.db_path}, {total} runs")]
+        secrets = len(await store.secrets())
+        try:
+            vault = await make_vault(store, settings)
+        except SettingsError as error:
+            return [*findings, Finding("vault", "problem", error.message)]
+        if vault is None:
+            text = "no key is set (OPCODE_VAULT_KEY or OPCODE_VAULT_KEY_FILE)"
+            return [*findings, Finding("vault", "warning" if secrets else "ok", f"{secrets} secrets; {text}")]
+        return [*findings, Finding("vault", "ok", f"{secrets} secrets")]
+
+
+def _server(settings: Settings) -> list[Finding]:
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    from opcode_kernel.server.instance import live_owner
+
+    owner = live_owner(settings.home)
+    if owner is None:
+        return [Finding("server", "ok", "not running")]
+    if not owner.url:
+        return [Finding("server", "ok", f"the data directory is in use by pid {owner.pid}")]
+    try:
+        with urlopen(f"{owner.url}/healthz", timeout=5) as reply:  # noqa: S310  (the URL is the daemon's own)
+            return [Finding("server", "ok", f"pid {owner.pid} at {owner.url}, health {reply.status}")]
+    except (URLError, OSError) as error:
+        return [Finding("server", "problem", f"pid {owner.pid} does not answer at {owner.url}: {error}")]

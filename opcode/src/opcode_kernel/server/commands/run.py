@@ -1,0 +1,173 @@
+"""`opcode run FILE`: one workflow, in this process, start to end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from opcode_kernel.errors import Json
+from opcode_kernel.server.commands.common import (
+    add_json,
+    key_values,
+    read_definition,
+    say,
+    say_json,
+    settings_of,
+    shorten,
+    table,
+)
+
+if TYPE_CHECKING:
+    from opcode_kernel.core.events import Event
+    from opcode_kernel.server.commands.common import DefinitionFile
+    from opcode_kernel.server.settings import Settings
+
+EXIT = {"completed": 0, "suspended": 3}
+
+#: Event types worth a line while the run goes on.
+_LINES = {
+    "step_started": "start",
+    "step_completed": "done",
+    "step_failed": "failed",
+    "step_skipped": "skip",
+    "step_retrying": "retry",
+    "step_suspended": "wait",
+    "decision_requested": "ask",
+}
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("run", help="run a workflow file here and now")
+    parser.add_argument("file", metavar="FILE", help="definition as JSON; - is stdin")
+    parser.add_argument("--input", "-i", action="append", default=[], metavar="KEY=VALUE", help="an input of the run")
+    parser.add_argument(
+        "--decide", action="append", default=[], metavar="STEP=CHOICE", help="answer to give when that step asks"
+    )
+    parser.add_argument("--db", metavar="PATH", help="keep the run in this database (default: memory only)")
+    parser.add_argument("--agent", default="cli", metavar="ID", help="agent id of the run (default cli)")
+    add_json(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the file; lines about its steps go to stderr, the result to stdout."""
+    import anyio
+
+    from opcode_kernel.server import logs
+
+    inputs = key_values(args.input, "--input")
+    answers = {key: str(value) for key, value in key_values(args.decide, "--decide").items()}
+    file = read_definition(args.file)
+    settings = settings_of(args)
+    logs.configure("error" if settings.log_level == "info" else settings.log_level)
+    result = anyio.run(_run, settings, file, inputs, answers, args)
+    if args.json:
+        say_json(result)
+    else:
+        say(render(result))
+    if result["status"] == "suspended":
+        sys.stderr.write(how_to_answer(result, args))
+    return EXIT.get(result["status"], 1)
+
+
+async def _run(
+    settings: Settings,
+    file: DefinitionFile,
+    inputs: dict[str, Json],
+    answers: dict[str, str],
+    args: argparse.Namespace,
+) -> dict[str, Json]:
+    from opcode_kernel.server.engines import open_engine_at
+
+    async with open_engine_at(settings, args.db) as engine:
+        saved = await engine.define(
+            file.name,
+            file.definition,
+            agent_id=args.agent,
+            description=file.description,
+            input_schema=file.input_schema,
+            output_schema=file.output_schema,
+        )
+        for warning in saved.get("warnings", ()):
+            sys.stderr.write(f"warning: {warning.get('path') or 'definition'}: {warning.get('message')}\n")
+        result = await engine.run(
+            file.name, agent_id=args.agent, version=saved["version"], params=inputs, listener=tell
+        )
+        while result["status"] == "suspended" and (step_id := _answerable(result, answers)) is not None:
+            await engine.signal(
+                result["workflow_id"],
+                "decision",
+                payload={"choice": answers.pop(step_id)},
+                step_id=step_id,
+                agent_id=_asked(result, step_id) or args.agent,
+                listener=tell,
+            )
+            result = await engine.status(result["workflow_id"], include=["steps", "decisions"])
+        return result
+
+
+def tell(run_id: str, events: Sequence[Event]) -> None:
+    """Write a line for each event that ends or starts something."""
+    for event in events:
+        word = _LINES.get(event.type)
+        if word is not None:
+            error = (event.payload or {}).get("error")
+            reason = f"  {shorten(error.get('message', ''), 100)}" if isinstance(error, dict) else ""
+            sys.stderr.write(f"{word:<6} {event.step_id}{reason}\n")
+
+
+def _answerable(result: dict[str, Json], answers: dict[str, str]) -> str | None:
+    asked = (decision["step_id"] for decision in result.get("pending_decisions") or ())
+    return next((step_id for step_id in asked if step_id in answers), None)
+
+
+def _asked(result: dict[str, Json], step_id: str) -> str | None:
+    """Return the agent a question is addressed to."""
+    decisions = result.get("pending_decisions") or ()
+    return next((d.get("target_agent_id") for d in decisions if d["step_id"] == step_id), None)
+
+
+def render(result: dict[str, Json]) -> str:
+    """Return a result as a table of steps, the output or error, and the status."""
+    rows = [
+        (step_id, step["status"], str(step.get("duration_ms", "")), shorten(_outcome(step)))
+        for step_id, step in (result.get("steps") or {}).items()
+    ]
+    parts = [table(("STEP", "STATUS", "MS", "RESULT"), rows)] if rows else []
+    if result.get("output") is not None:
+        parts.append(f"output: {shorten(result['output'], 2000)}")
+    if result.get("error"):
+        error = result["error"]
+        where = f" at {error['step_id']}" if error.get("step_id") else ""
+        parts.append(f"error{where}: [{error['code']}] {error['message']}")
+    parts.append(f"{result['status']} ({result['workflow_id']})")
+    return "\n".join(parts)
+
+
+def _outcome(step: dict[str, Any]) -> Json:
+    error = step.get("error")
+    return f"[{error.get('code')}] {error.get('message')}" if isinstance(error, dict) else step.get("output", "")
+
+
+def how_to_answer(result: dict[str, Json], args: argparse.Namespace) -> str:
+    """Return the open questions and the words that answer them."""
+    lines: list[str] = []
+    for decision in result.get("pending_decisions") or ():
+        context = decision.get("context") or {}
+        choices = [option["id"] for option in decision.get("options") or ()]
+        question = context.get("prompt_context") or context.get("prompt") or "a decision"
+        lines.append(f"{decision['step_id']} asks: {question}")
+        lines.append(f"  choices: {', '.join(choices) or 'any text'}")
+        choice = choices[0] if choices else "TEXT"
+        lines.append(f"  answer:  opcode run {args.file} ... --decide {decision['step_id']}={choice}")
+    if not lines:
+        lines = [f"{item['step_id']} waits: {item['reason']}" for item in result.get("waiting") or ()]
+    if args.db:
+        lines.append(
+            f"the run is kept in {args.db}: 'opcode serve --db-path {args.db}' and opcode.signal with workflow_id "
+            f"{result['workflow_id']} continue it"
+        )
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,135 @@
+"""The daemon from start to stop.
+
+Order matters: lock the data directory, bind the port, then open the store, the vault and the engine (which recovers
+interrupted runs). A second daemon fails at the lock and has touched nothing by then.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import anyio
+from anyio.abc import TaskStatus
+
+from opcode_kernel.errors import SettingsError
+from opcode_kernel.server import logs
+from opcode_kernel.server.instance import InstanceLock, bind_socket
+from opcode_kernel.server.settings import HOT, Settings
+
+#: What the process may take beyond the grace before it is ended the hard way, in seconds.
+_OVERTIME = 4.0
+
+
+def serve(settings: Settings, reload: Callable[[], Settings] | None = None) -> int:
+    """Run the daemon in the foreground until a signal ends it; returns the exit code.
+
+    `reload` reads the settings again on SIGHUP.
+
+    Raises:
+        OpcodeError: it could not start.
+    """
+    # A hang-up during the start must not kill the process; the real handler comes with the event loop.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    settings.check_exposure()
+    logs.configure(settings.log_level)
+    with InstanceLock(settings.home) as lock, bind_socket(settings.listen_addr) as sock:
+        settings = settings.at_port(sock.getsockname()[1])
+        lock.publish(settings.client_url)
+        options = {"use_uvloop": find_spec("uvloop") is not None}
+        anyio.run(_serve, settings, sock, reload or (lambda: settings), backend="asyncio", backend_options=options)
+    return 0
+
+
+async def _serve(settings: Settings, sock: socket.socket, reload: Callable[[], Settings]) -> None:
+    # Half a second of imports, and the port answers no sooner for having them at the top: it is bound already.
+    from opcode_kernel.server.app import Application
+    from opcode_kernel.server.engines import open_daemon_engine
+    from opcode_kernel.server.http_server import http_server
+
+    log = logs.get_logger()
+    stop = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_signals, stop, settings, reload)
+        application = Application(settings)
+        async with http_server(application.app, sock), application.running():
+            async with open_daemon_engine(settings, application.sessions) as engine:
+                application.attach(engine)
+                _say_ready(settings, engine)
+                gc.collect()
+                gc.freeze()
+                await stop.wait()
+                application.stop_intake()
+            log.info("engine closed")
+        tasks.cancel_scope.cancel()
+    log.info("stopped")
+
+
+def _say_ready(settings: Settings, engine: Any) -> None:
+    log = logs.get_logger()
+    for warning in settings.warnings:
+        log.warning(warning)
+    if settings.listen_addr.implied:
+        log.info("listen_addr names no host, so only this machine can connect", listen_addr=str(settings.listen_addr))
+    if settings.vault_key is None:
+        log.warning("no vault key is set (OPCODE_VAULT_KEY or OPCODE_VAULT_KEY_FILE), so secrets are unavailable")
+    if settings.panel and not any(source.name == "panel" for source in engine.registry.sources):
+        log.warning("the panel is switched on but no plugin offers it")
+    plugins = [source.distribution for source in engine.registry.sources]
+    log.info("ready", url=f"{settings.client_url}/sse", pid=os.getpid(), db=settings.db_path, plugins=plugins)
+
+
+async def _signals(
+    stop: anyio.Event,
+    settings: Settings,
+    reload: Callable[[], Settings],
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Stop on the first SIGTERM or SIGINT, leave at once on the second; read the settings again on SIGHUP."""
+    log = logs.get_logger()
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+        task_status.started()
+        async for number in received:
+            if number == signal.SIGHUP:
+                settings = _reload(settings, reload)
+            elif stop.is_set():
+                log.warning("second signal: leaving at once")
+                os._exit(1)
+            else:
+                log.info("stopping", signal=signal.Signals(number).name, grace_seconds=settings.shutdown_grace)
+                _end_after(settings.shutdown_grace + _OVERTIME)
+                stop.set()
+
+
+def _reload(settings: Settings, reload: Callable[[], Settings]) -> Settings:
+    log = logs.get_logger()
+    try:
+        fresh = reload().at_port(settings.listen_addr.port)
+    except SettingsError as error:
+        log.error("settings not reloaded", error=error.message)
+        return settings
+    logs.configure(fresh.log_level)
+    changed = settings.changed(fresh)
+    log.info("settings reloaded", changed=changed)
+    if cold := [name for name in changed if name not in HOT]:
+        log.warning("these settings take effect after a restart", settings=cold)
+    return fresh
+
+
+def _end_after(seconds: float) -> None:
+    """Make sure that a step which does not let go cannot keep the process; its run is parked at the next start."""
+
+    def end() -> None:
+        logs.get_logger().error("the grace is over; leaving what does not stop")
+        os._exit(1)
+
+    watchdog = threading.Timer(seconds, end)
+    watchdog.daemon = True
+    watchdog.start()

@@ -1,0 +1,86 @@
+"""From settings to an open engine: registry, store, vault, engine. Shared by the daemon and the commands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from opcode_kernel.errors import OpcodeError, SettingsError, VaultError
+from opcode_kernel.plugin.manager import Registry, discover
+from opcode_kernel.runtime.engine import Engine, EngineOptions, Notifier, open_engine
+from opcode_kernel.server import logs
+from opcode_kernel.server.settings import Settings
+from opcode_kernel.store.base import Store
+
+
+def load_registry(settings: Settings) -> Registry:
+    """Return the registry of the installed plugins that the settings allow."""
+    return discover(only=settings.plugins, off=settings.plugins_off)
+
+
+def make_store(settings: Settings, db: str | None) -> Store:
+    """Return the store at a path, or one in memory when there is none; the directory is made if need be."""
+    if db is None:
+        from opcode_kernel.store.memory import MemoryStore
+
+        return MemoryStore()
+    from opcode_kernel.store.tortoise import SqlStore
+
+    try:
+        if "://" not in db:
+            Path(db).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise OpcodeError(
+            f"the directory of the database {db} cannot be made: {error.strerror}; choose another --db-path",
+            code="STORE_ERROR",
+        ) from error
+    return SqlStore(db, durability=settings.durability)
+
+
+async def make_vault(store: Store, settings: Settings) -> Any:
+    """Open the vault with the key of the settings, or return None when there is no key.
+
+    Raises:
+        SettingsError: the key is wrong and the vault may not stay locked.
+    """
+    if settings.vault_key is None:
+        return None
+    from opcode_kernel.runtime.vault import open_vault
+
+    try:
+        return await open_vault(store, settings.vault_key)
+    except VaultError as error:
+        if settings.vault_optional:
+            logs.get_logger().warning("the vault stays locked", error=error.message)
+            return None
+        raise SettingsError(
+            f"the vault cannot be opened: {error.message}; give the right key in OPCODE_VAULT_KEY, or set "
+            "vault_optional (OPCODE_VAULT_OPTIONAL=true) to start without secrets"
+        ) from error
+
+
+@asynccontextmanager
+async def open_daemon_engine(settings: Settings, notifier: Notifier | None) -> AsyncIterator[Engine]:
+    """Open the engine over the database of the settings; interrupted runs are recovered before it is handed out."""
+    async with open_engine_at(settings, settings.db_path, notifier=notifier) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def open_engine_at(
+    settings: Settings, db: str | None, *, notifier: Notifier | None = None
+) -> AsyncIterator[Engine]:
+    """Open an engine over the database at `db`, or over memory when it is None."""
+    registry = load_registry(settings)
+    options = EngineOptions(
+        pool_size=settings.pool_size,
+        recovery=settings.recovery,
+        policy=settings.policy,
+        shutdown_grace=settings.shutdown_grace,
+    )
+    async with make_store(settings, db) as store:
+        vault = await make_vault(store, settings)
+        async with open_engine(store, registry, options=options, vault=vault, notifier=notifier) as engine:
+            yield engine

@@ -1,0 +1,75 @@
+"""Logging of the daemon and the commands: one JSON object per line on stderr, `time`, `level`, `msg` first.
+
+Correlation ids come from context variables: whatever is logged while a request, a run or a step is handled carries
+their ids without anyone passing them along. Records of libraries (standard `logging`) take the same way out.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import orjson
+import structlog
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_NAMES = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "error": "ERROR", "critical": "ERROR"}
+
+#: Libraries that talk too much at info; what they have to say at warning is kept.
+_QUIET = ("uvicorn", "mcp", "sse_starlette", "asyncio", "httpx", "httpcore", "tortoise", "aiosqlite", "db_client")
+
+
+def configure(level: str, *, stream: TextIO | None = None) -> None:
+    """Send everything to `stream` (stderr) from now on; may be called again to change the level."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(file=stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, _Bridge)]:
+        root.removeHandler(handler)
+    root.addHandler(_Bridge())
+    root.setLevel(_LEVELS[level])
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+
+
+def get_logger() -> Any:
+    """Return the logger of the server room; keyword arguments of its methods become fields."""
+    return structlog.get_logger()
+
+
+def bind(**ids: str | None) -> Any:
+    """Return a context manager under which every record carries these ids (None is left out)."""
+    return structlog.contextvars.bound_contextvars(**{key: value for key, value in ids.items() if value is not None})
+
+
+def _render(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> str:
+    head = {
+        "time": record.pop("time"),
+        "level": _NAMES.get(record.pop("level"), "INFO"),
+        "msg": record.pop("event"),
+    }
+    return orjson.dumps({**head, **record}, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class _Bridge(logging.Handler):
+    """Takes records of standard `logging` and writes them in the house format."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        level = level if record.levelno >= logging.WARNING else "info" if record.levelno >= logging.INFO else "debug"
+        fields: dict[str, Any] = {"logger": record.name}
+        if record.exc_info:
+            fields["exc_info"] = record.exc_info
+        getattr(structlog.get_logger(), level)(record.getMessage(), **fields)

@@ -1,0 +1,174 @@
+"""JSON Schemas of the kernel's tools: what agents may send and what they get back.
+
+Every answer may be a failure (`{"error": {...}}`), and some clients check even those against the output schema. So no
+key is required outright; the answer has the keys of a success or it has `error`.
+"""
+
+from __future__ import annotations
+
+from opcode_kernel.errors import Json
+
+Schema = dict[str, Json]
+
+SIGNALS = ("decision", "data", "cancel", "retry", "skip")
+INCLUDES = ("steps", "events", "decisions", "context")
+
+
+def text(description: str, **more: Json) -> Schema:
+    """Return the schema of a text."""
+    return {"type": "string", "description": description, **more}
+
+
+def loose(description: str) -> Schema:
+    """Return the schema of an object without fixed keys."""
+    return {"type": "object", "description": description}
+
+
+def arguments(required: list[str], **properties: Schema) -> Schema:
+    """Return the schema of a tool's arguments; unknown ones are allowed and ignored."""
+    return {"type": "object", "properties": properties, "required": required}
+
+
+ERROR: Schema = {
+    "type": "object",
+    "description": "what went wrong: branch on code, read message",
+    "properties": {
+        "code": {"type": "string"},
+        "message": {"type": "string"},
+        "step_id": {"type": "string"},
+        "details": {"type": "object"},
+    },
+    "required": ["code", "message"],
+}
+
+
+def answer(required: list[str], **properties: Schema) -> Schema:
+    """Return the schema of an answer that has these keys or is an error."""
+    return {
+        "type": "object",
+        "properties": {**properties, "error": ERROR},
+        "anyOf": [{"required": required}, {"required": ["error"]}],
+    }
+
+
+_TIME = {"type": "string", "format": "date-time"}
+_OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
+_STEPS: Schema = {"type": "object", "additionalProperties": {"type": "object"}, "description": "by full step id"}
+_AGENT = text("who you are; registered on first use")
+_WORKFLOW = text("the id that opcode.run returned")
+
+DEFINE_IN = arguments(
+    ["name", "definition", "agent_id"],
+    name=text("name of the template"),
+    definition=loose("the workflow definition: steps, and optionally inputs, output, timeout, on_timeout, ..."),
+    agent_id=_AGENT,
+    description=text("one line for lists"),
+    input_schema=loose("JSON Schema (2020-12) that params of a run must satisfy"),
+    output_schema=loose("JSON Schema that the final output must satisfy"),
+    triggers=loose("when to start by itself; stored with the template"),
+)
+DEFINE_OUT = answer(
+    ["name", "version"], name={"type": "string"}, version=text("v1, v2, ..."), warnings=_OBJECTS
+)  # fmt: skip
+
+RUN_IN = arguments(
+    ["template_name", "agent_id"],
+    template_name=text("exact name of a saved template"),
+    agent_id=_AGENT,
+    version=text("v2 or 2; the latest when left out"),
+    params=loose("inputs of the run"),
+    wait={"type": "boolean", "default": True, "description": "false: answer at once, go on in the background"},
+    wait_timeout=text("longest wait for the answer, such as 50s; the run goes on behind it"),
+    idempotency_key=text("the same key from the same agent starts one run only"),
+)
+RUN_OUT = answer(
+    ["workflow_id", "status"],
+    workflow_id={"type": "string"},
+    status=text("completed, failed, suspended, cancelled, or active when the wait ended first"),
+    output={},
+    started_at=_TIME,
+    completed_at=_TIME,
+    steps=_STEPS,
+    pending_decisions=_OBJECTS,
+    waiting=_OBJECTS,
+    warnings={"type": "array"},
+)
+
+STATUS_IN = arguments(
+    ["workflow_id"],
+    workflow_id=_WORKFLOW,
+    include={
+        "type": "array",
+        "items": {"type": "string", "enum": list(INCLUDES)},
+        "description": "only these parts",
+    },
+    events_since={"type": "integer", "description": "only events after this sequence"},
+    events_limit={"type": "integer", "default": 200, "description": "keep the newest so many events"},
+)
+STATUS_OUT = answer(
+    ["workflow_id", "status"],
+    workflow_id={"type": "string"},
+    status={"type": "string"},
+    output={},
+    steps=_STEPS,
+    pending_decisions=_OBJECTS,
+    context={"type": "object"},
+    events=_OBJECTS,
+    events_truncated={"type": "boolean"},
+)
+
+SIGNAL_IN = arguments(
+    ["workflow_id", "signal_type"],
+    workflow_id=_WORKFLOW,
+    signal_type=text("what to do with the run", enum=list(SIGNALS)),
+    payload=loose('decision: {"choice": ..., "data"?: {...}}; data: any object; others: {}'),
+    step_id=text("full step id; needed for decision and skip, and for retry of one step"),
+    agent_id=text("who signals; recorded as resolved_by"),
+    reasoning=text("why; kept with the resolution"),
+)
+SIGNAL_OUT = answer(
+    ["ok", "workflow_id", "signal_type"],
+    ok={"type": "boolean"},
+    workflow_id={"type": "string"},
+    signal_type={"type": "string"},
+    resumed={"type": "boolean"},
+    status={"type": "string"},
+    steps=_STEPS,
+)
+
+
+def query_in(resources: list[str]) -> Schema:
+    """Return the arguments of `opcode.query` for these resources."""
+    return arguments(
+        ["resource"],
+        resource=text("what to list", enum=resources),
+        filter={
+            "type": "object",
+            "description": "conditions; events need workflow_id or event_type",
+            "properties": {
+                "status": text("of workflows and decisions"),
+                "agent_id": text("owner; of decisions the agent asked"),
+                "name": text("of templates and actions"),
+                "template_name": text("of workflows"),
+                "workflow_id": text("of events and decisions"),
+                "parent_workflow_id": text("of workflows"),
+                "event_type": text("of events"),
+                "step_id": text("of events"),
+                "since": text("RFC 3339 time"),
+                "until": text("RFC 3339 time, of workflows"),
+                "order": text("of workflows", enum=["asc", "desc"]),
+                "fields": text("summary leaves out definitions and outputs", enum=["full", "summary"]),
+                "limit": {"type": "integer", "description": "at most 1000"},
+                "offset": {"type": "integer"},
+                "cursor": text("next_cursor of the answer before"),
+            },
+        },
+    )
+
+
+def query_out(resources: list[str]) -> Schema:
+    """Return the answer of `opcode.query`: one list under the name of the resource."""
+    properties: dict[str, Schema] = dict.fromkeys(resources, _OBJECTS)
+    schema = answer([], **properties, next_cursor={"type": "string"}, total={"type": "integer"})
+    schema["anyOf"] = [{"required": [name]} for name in (*resources, "error")]
+    return schema

@@ -1,0 +1,68 @@
+"""What one evaluation may use. Everything whose cost depends on the data charges here before it works."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from opcode_expr.faults import Fault
+
+#: Wall-clock seconds of one evaluation.
+TIME_LIMIT = 1.0
+#: Elements that lists and maps made by the program may hold in total; a text counts one for every 64 characters.
+MEMORY_LIMIT = 1_000_000
+#: Size of the final result: about the bytes of its JSON text.
+RESULT_LIMIT = 8 * 1024 * 1024
+#: Units of work (about an AST node, or 64 characters) between two looks at the clock: well under 10 ms.
+QUANTUM = 4096
+
+
+class Budget:
+    """The account of one evaluation.
+
+    `left` is public so that loops can count it down without a call: `budget.left -= cost`, and `check()` below zero.
+    """
+
+    __slots__ = ("deadline", "left", "memory", "result")
+
+    def __init__(self) -> None:
+        self.left = QUANTUM
+        self.memory = MEMORY_LIMIT
+        self.result = RESULT_LIMIT
+        self.deadline = 0.0
+
+    def check(self) -> None:
+        """Look at the clock. The time starts with the first look, a few milliseconds into the work."""
+        now = monotonic()
+        if not self.deadline:
+            self.deadline = now + TIME_LIMIT
+        elif now > self.deadline:
+            raise Fault(f"time limit exceeded: an expression may run for {TIME_LIMIT:g} s")
+        self.left = QUANTUM
+
+    def spend(self, units: int) -> None:
+        """Charge work."""
+        self.left -= units
+        if self.left < 0:
+            self.check()
+
+    def grow(self, units: int) -> None:
+        """Charge elements about to be made."""
+        self.memory -= units
+        if self.memory < 0:
+            raise Fault(f"memory budget exceeded: an expression may make {MEMORY_LIMIT} elements")
+        self.spend(units >> 2)
+
+    def text(self, characters: int) -> None:
+        """Charge a text about to be made."""
+        self.grow(characters >> 6)
+
+    def read(self, characters: int) -> None:
+        """Charge a text about to be looked through."""
+        self.spend(1 + (characters >> 6))
+
+    def deliver(self, size: int) -> None:
+        """Charge a part of the result."""
+        self.result -= size
+        if self.result < 0:
+            raise Fault(f"the result is too large: expected at most {RESULT_LIMIT} bytes")
+        self.spend(1)

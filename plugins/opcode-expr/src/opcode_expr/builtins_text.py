@@ -1,0 +1,182 @@
+"""Builtins on texts, and from and to texts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import Any, NoReturn
+
+from opcode_expr.budget import Budget
+from opcode_expr.faults import Fault
+from opcode_expr.lexer import clean
+from opcode_expr.values import encode, integer, text_of, type_name
+from opcode_kernel import Json
+
+#: What counts as white space to `trim` (the Unicode property White_Space).
+_WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_MAX_CUTSET = 1000
+
+
+def wanted(value: Any, name: str) -> str:
+    """Return a text argument."""
+    if isinstance(value, str):
+        return value
+    raise Fault(f"{name} expected a string, found {type_name(value)}")
+
+
+def trim(budget: Budget, value: Any, chars: Any = _WHITE) -> str:
+    """Remove characters of a set from both ends."""
+    text, cutset = wanted(value, "trim"), "".join(set(wanted(chars, "trim")))
+    if len(cutset) > _MAX_CUTSET:
+        raise Fault(f"trim expected at most {_MAX_CUTSET} different characters")
+    budget.spend(len(text) * len(cutset) >> 8)
+    budget.text(len(text))
+    return text.strip(cutset)
+
+
+def trim_prefix(budget: Budget, value: Any, prefix: Any = " ") -> str:
+    """Remove one prefix."""
+    budget.text(len(wanted(value, "trimPrefix")))
+    return wanted(value, "trimPrefix").removeprefix(wanted(prefix, "trimPrefix"))
+
+
+def trim_suffix(budget: Budget, value: Any, suffix: Any = " ") -> str:
+    """Remove one suffix."""
+    budget.text(len(wanted(value, "trimSuffix")))
+    return wanted(value, "trimSuffix").removesuffix(wanted(suffix, "trimSuffix"))
+
+
+def upper(budget: Budget, value: Any) -> str:
+    """Return upper case."""
+    budget.text(len(wanted(value, "upper")) * 2)
+    return str(value).upper()
+
+
+def lower(budget: Budget, value: Any) -> str:
+    """Return lower case."""
+    budget.text(len(wanted(value, "lower")) * 2)
+    return str(value).lower()
+
+
+def split(budget: Budget, value: Any, delimiter: Any, limit: Any = -1) -> list[str]:
+    """Cut at every delimiter, into at most `limit` parts unless it is negative."""
+    text, mark, parts = wanted(value, "split"), wanted(delimiter, "split"), integer(limit, "split")
+    budget.text(len(text))
+    if parts == 0:
+        return []
+    if mark:
+        budget.grow(text.count(mark) + 1)
+        return text.split(mark, parts - 1 if parts > 0 else -1)
+    budget.grow(len(text))
+    if 0 < parts < len(text):
+        return [*text[: parts - 1], text[parts - 1 :]]
+    return list(text)
+
+
+def split_after(budget: Budget, value: Any, delimiter: Any, limit: Any = -1) -> list[str]:
+    """Cut after every delimiter and keep it."""
+    found = split(budget, value, delimiter, limit)
+    mark = wanted(delimiter, "splitAfter")
+    budget.text(len(mark) * len(found))
+    return [part + mark for part in found[:-1]] + found[-1:]
+
+
+def replace(budget: Budget, value: Any, old: Any, new: Any, limit: Any = -1) -> str:
+    """Replace all occurrences, or the first `limit`."""
+    text, before, after = wanted(value, "replace"), wanted(old, "replace"), wanted(new, "replace")
+    times = integer(limit, "replace")
+    budget.read(len(text))
+    count = text.count(before)
+    count = count if times < 0 else min(count, times)
+    budget.text(len(text) + max(0, count * (len(after) - len(before))))
+    return text.replace(before, after, count)
+
+
+def repeat(budget: Budget, value: Any, times: Any) -> str:
+    """Repeat; the memory budget counts every character here."""
+    text, count = wanted(value, "repeat"), integer(times, "repeat")
+    if count < 0:
+        raise Fault(f"repeat expected a number of at least 0, found {count}")
+    budget.grow(max(len(text) * count, count))
+    return text * count
+
+
+def index_of(budget: Budget, value: Any, part: Any) -> int:
+    """Return where the part first occurs, in code points, or -1."""
+    budget.read(len(wanted(value, "indexOf")))
+    return wanted(value, "indexOf").find(wanted(part, "indexOf"))
+
+
+def last_index_of(budget: Budget, value: Any, part: Any) -> int:
+    """Return where the part last occurs, in code points, or -1."""
+    text, sought = wanted(value, "lastIndexOf"), wanted(part, "lastIndexOf")
+    budget.text(len(text) + len(sought))
+    # searching forwards is linear, `rfind` is not
+    found = text[::-1].find(sought[::-1])
+    return found if found < 0 else len(text) - found - len(sought)
+
+
+def has_prefix(budget: Budget, value: Any, prefix: Any) -> bool:
+    """Tell whether a text starts with another."""
+    return wanted(value, "hasPrefix").startswith(wanted(prefix, "hasPrefix"))
+
+
+def has_suffix(budget: Budget, value: Any, suffix: Any) -> bool:
+    """Tell whether a text ends with another."""
+    return wanted(value, "hasSuffix").endswith(wanted(suffix, "hasSuffix"))
+
+
+def to_text(budget: Budget, value: Any) -> str:
+    """Return the canonical text."""
+    return text_of(budget, value)
+
+
+def to_json_text(budget: Budget, value: Any) -> str:
+    """Return JSON with an indent of two."""
+    return encode(budget, value, 2)
+
+
+def from_json(budget: Budget, value: Any) -> Json:
+    """Parse JSON."""
+    text = wanted(value, "fromJSON")
+    budget.text(len(text))
+    # every element needs one of these, so the memory is charged before it is used
+    budget.grow(text.count(",") + text.count("[") + text.count("{"))
+    try:
+        parsed = json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        raise Fault(f"fromJSON expected JSON: {error}") from None
+    # an escaped half of a surrogate pair would make a text no UTF-8 can hold
+    return _cleaned(parsed) if re.search(r"\\u[dD][89a-fA-F]", text) else parsed
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _cleaned(value: Json) -> Json:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(key): _cleaned(item) for key, item in value.items()}
+    return value
+
+
+def to_base64(budget: Budget, value: Any) -> str:
+    """Encode as standard base64 of UTF-8."""
+    budget.text(len(wanted(value, "toBase64")) * 2)
+    return base64.b64encode(str(value).encode("utf-8", "replace")).decode()
+
+
+def from_base64(budget: Budget, value: Any) -> str:
+    """Decode standard base64; bytes that are no UTF-8 become U+FFFD."""
+    text = wanted(value, "fromBase64").replace("\n", "").replace("\r", "")
+    budget.text(len(text))
+    try:
+        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        raise Fault("fromBase64 expected base64 with padding") from None
