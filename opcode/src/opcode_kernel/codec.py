@@ -38,6 +38,17 @@ def encode(value: Json) -> str:
     return text.decode()
 
 
+def measure(value: Json) -> int:
+    """Return the size in bytes of a JSON value as `encode` would write it; refuses what `encode` refuses."""
+    try:
+        text = orjson.dumps(value, None, _OPTIONS)
+    except TypeError:
+        return len(_encode_exactly(value))
+    if b"null" in text and not _all_finite(value):
+        raise ValueError(_complaint(value))
+    return len(text)
+
+
 def decode(text: str | bytes) -> Json:
     """Read back what `encode` wrote. Foreign text is read too, with integers beyond 64 bit as floats.
 

@@ -65,6 +65,8 @@ class StepPlan:
     is_fallback: bool = False
     #: Top-level steps at or under which this fallback can be triggered.
     guarded: tuple[int, ...] = ()
+    #: Whether starting it needs no decision at all: one call with constant params and no guard.
+    plain: bool = False
     #: The payload of `step_started` for the first attempt; shared, never changed.
     started: dict[str, Json] = field(default_factory=dict)
 
@@ -77,6 +79,8 @@ class BlockPlan:
     index: dict[str, int]
     nested: bool
     roots: tuple[int, ...] = ()
+    #: The indices with dependencies, and how many each has.
+    waiting: tuple[tuple[int, int], ...] = ()
     leaves: tuple[int, ...] = ()
     fallbacks: tuple[int, ...] = ()
 
@@ -165,6 +169,7 @@ class _PlanCompiler:
         return BlockPlan(
             tuple(plans), index, nested=False,
             roots=tuple(plan.index for plan in plans if not plan.depends_on and not plan.is_fallback),
+            waiting=tuple((plan.index, len(plan.depends_on)) for plan in plans if plan.depends_on),
             leaves=tuple(plan.index for plan in plans if not plan.dependents and not plan.is_fallback),
             fallbacks=tuple(plan.index for plan in plans if plan.is_fallback),
         )  # fmt: skip
@@ -201,6 +206,7 @@ class _PlanCompiler:
         )  # fmt: skip
         plan.config = step_type.compile(step, _StepCompiler(self, plan))
         plan.call = plan.config if isinstance(plan.config, Call) else None
+        plan.plain = plan.call is not None and plan.call.params.constant and plan.guard is None
         return plan
 
     def expression(self, text: str, language: str = "cel") -> Program:

@@ -34,12 +34,12 @@ from opcode_kernel.core.messages import (
 )  # fmt: skip
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.scope import Scope
-from opcode_kernel.core.state import PENDING, RUNNING, SUSPENDED, Node, RunState
+from opcode_kernel.core.state import ACTIVE, PENDING, RUNNING, SUSPENDED, TERMINAL_RUN, Node, RunState
+from opcode_kernel.core.step_fold import call_started, completed
 from opcode_kernel.core.step_type import Call, Complete, Decision, Directive, Fail, Note, Open, Wait
 from opcode_kernel.core.times import MILLISECOND, iso
 from opcode_kernel.core.view import View
 from opcode_kernel.errors import Failure, Json, OpcodeError
-
 
 #: Half the cost of calling the class of a named tuple.
 _new = tuple.__new__
@@ -78,24 +78,23 @@ class Run:
         self.now = now if now > state.updated_at else state.updated_at
         events: list[Event] = []
         self.events = events
-        finished: str | None = None
         if type(message) is ActionSucceeded:
-            finished = message.task
+            finished: str | None = message.task
             self._action_succeeded(message)
         else:
             finished = self._take(message)
         if events:
             self._work()
-        commands: list[RunAction | StartTimer | CancelTask] = []
-        withdrawn = state.withdrawn
-        if withdrawn:
-            if len(withdrawn) > 1 or withdrawn[0] != finished:
-                commands.extend(CancelTask(task) for task in withdrawn if task != finished)
+        withdrawn, issued = state.withdrawn, state.issued
+        if not withdrawn:
+            commands: list[RunAction | StartTimer | CancelTask] = list(issued.values())
+        else:
+            commands = [CancelTask(task) for task in withdrawn if task != finished]
             withdrawn.clear()
-        if state.issued:
-            commands.extend(state.issued.values())
-            state.issued.clear()
-        return Transition(events, commands)
+            commands += issued.values()
+        if issued:
+            issued.clear()
+        return _new(Transition, (events, commands))
 
     def _take(self, message: Message) -> str | None:
         """Take in any message but a plain success; returns the task that reported, if one did."""
@@ -130,9 +129,9 @@ class Run:
     ) -> None:
         """Write an event down and apply it."""
         state = self.state
-        path = None if node is None else node.path
         event: Event = _new(Event, (
-            state.sequence + 1, type, path, payload, self.now, agent_id or state.agent_id, private,
+            state.sequence + 1, type, None if node is None else node.path, payload, self.now,
+            agent_id or state.agent_id, private,
         ))  # fmt: skip
         self.events.append(event)
         apply(state, event, node)
@@ -174,11 +173,12 @@ class Run:
         node = state.nodes[command.step_id]
         if state.status == SUSPENDED:
             self.resume("child")
-        for event_type, payload in message.emitted or ():
-            self.emit(event_type, node, payload if isinstance(payload, dict) or payload is None else {"value": payload})
+        if message.emitted:
+            for event_type, payload in message.emitted:
+                self.emit(event_type, node, payload if isinstance(payload, dict) else {"value": payload})
         if message.patch is not None:
-            self.patch_context(message.patch.get("data"), message.patch.get("agent_notes"),
-                               replace=bool(message.patch.get("replace")))  # fmt: skip
+            patch = message.patch
+            self.patch_context(patch.get("data"), patch.get("agent_notes"), replace=bool(patch.get("replace")))
         self.complete(node, message.output)
 
     def _action_failed(self, message: ActionFailed) -> None:
@@ -253,7 +253,11 @@ class Run:
         ready, touched = state.ready, state.touched
         while True:
             if ready:
-                self._begin(ready.popleft())
+                node = ready.popleft()
+                if node.plan.plain and node.attempt == 0 and state.status == ACTIVE and not state.failures:
+                    self._start_plain(node)
+                else:
+                    self._begin(node)
             elif touched:
                 self._advance(touched.popleft(), None)
             elif state.quiet:
@@ -261,10 +265,22 @@ class Run:
             elif (state.acting and state.root.live and not state.root.plan.fallbacks) or not settling.settle(self):
                 break
 
+    def _start_plain(self, node: Node) -> None:
+        """Start a step that needs no decision: what `_begin`, `_start` and `emit` come to for it, without the way."""
+        state = self.state
+        if node.status != PENDING:
+            return
+        plan, now = node.plan, self.now
+        sequence = state.sequence = state.sequence + 1
+        state.updated_at = now
+        self.events.append(_new(Event, (sequence, "step_started", node.path, plan.started, now, state.agent_id, None)))
+        call_started(state, node, 1, now, plan.config.params.value, [])
+        state.dirty[node] = None
+
     def _begin(self, node: Node) -> None:
         """Start a step that became ready, or skip it by its guard."""
         state = self.state
-        if node.status != PENDING or state.is_terminal:
+        if node.status != PENDING or state.status in TERMINAL_RUN:
             return
         if state.failures and node.block is state.root and not node.triggered:
             return  # draining: what has not started stays pending, so that a later retry can go on
@@ -427,13 +443,16 @@ class Run:
 
     def complete(self, node: Node, output: Json) -> None:
         """Complete a step."""
-        started = node.started_at
-        payload: dict[str, Json] = {
-            "duration_ms": 0 if started is None else (self.now - started) // MILLISECOND, "attempt": node.attempt,
-        }  # fmt: skip
+        state, now, started = self.state, self.now, node.started_at
+        duration = 0 if started is None else (now - started) // MILLISECOND
+        payload: dict[str, Json] = {"duration_ms": duration, "attempt": node.attempt}
         if output is not None:
             payload["output"] = output
-        self.emit("step_completed", node, payload)
+        sequence = state.sequence = state.sequence + 1
+        state.updated_at = now
+        self.events.append(_new(Event, (sequence, "step_completed", node.path, payload, now, state.agent_id, None)))
+        completed(state, node, now, output)
+        state.dirty[node] = None
 
     @property
     def at_rest(self) -> bool:

@@ -58,8 +58,11 @@ class Node:
     def __init__(self, plan: StepPlan, block: Block) -> None:
         self.plan = plan
         self.block = block
-        self.path = block.prefix + plan.id
-        self.key = block.key_prefix + plan.id
+        if block.owner is None:
+            self.path = self.key = plan.id
+        else:
+            self.path = block.prefix + plan.id
+            self.key = block.key_prefix + plan.id
 
     def __repr__(self) -> str:
         return f"<Node {self.path} {self.status}>"

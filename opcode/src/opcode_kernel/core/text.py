@@ -37,7 +37,7 @@ def canonical_text(value: Any) -> str:
         return str(value)
     if isinstance(value, float):
         return number_text(value)
-    return compact_json(value)
+    return compact_json(value) if isinstance(value, dict | list | tuple) else str(value)
 
 
 def number_text(value: float) -> str:
@@ -65,18 +65,21 @@ def number_text(value: float) -> str:
 
 
 def compact_json(value: Any) -> str:
-    """Return JSON without spaces, UTF-8 kept, integral floats printed as integers."""
-    return json.dumps(_plain_numbers(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """Return JSON without spaces, UTF-8 kept, numbers in canonical form.
 
-
-def _plain_numbers(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
-        return int(value)
+    >>> compact_json([0.00001, 2.0, True, None, "é"])
+    '[0.00001,2,true,null,"é"]'
+    """
+    if isinstance(value, float):
+        return number_text(value)
     if isinstance(value, dict):
-        return {key: _plain_numbers(item) for key, item in value.items()}
+        return "{" + ",".join(f"{_quoted(str(key))}:{compact_json(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return [_plain_numbers(item) for item in value]
-    return value
+        return "[" + ",".join(map(compact_json, value)) + "]"
+    return _quoted(value) if isinstance(value, str) else canonical_text(value)
+
+
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def parse_duration(text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_START = datetime(1970, 1, 1)
 
 #: One second and one millisecond, in the core's unit.
 SECOND = 1_000_000
@@ -17,8 +18,8 @@ def iso(at: int) -> str:
     >>> iso(1_900_000_000_123_000)
     '2030-03-17T17:46:40.123Z'
     """
-    text = (_EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".")
-    return f"{text}Z"
+    text = (_START + timedelta(microseconds=at)).isoformat()
+    return (text.rstrip("0") if "." in text else text) + "Z"
 
 
 def from_iso(text: str) -> int:

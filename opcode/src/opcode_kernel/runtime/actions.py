@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from opcode_kernel.codec import encode
+from opcode_kernel.codec import measure
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.interpolation import fill_holes
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended
@@ -34,6 +34,8 @@ class ActionRunner:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._limit = engine.options.pool_size
+        self._output_limit = engine.options.limits.step_output_size
+        self._redactor = engine.redactor
         self._running = 0
         self._drained: anyio.Event | None = None
         self._backlog: deque[tuple[LiveRun, RunAction]] = deque()
@@ -52,9 +54,8 @@ class ActionRunner:
             return ActionFailed(command.task, self._failure(error, command))
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises fails its step, never the engine
             return ActionFailed(command.task, self._failure(error, command))
-        redactor = self._engine.redactor
-        if redactor:
-            output = redactor.value(output)
+        if self._redactor:
+            output = self._redactor.value(output)
         return ActionSucceeded(command.task, output, context.emitted, context.patch)
 
     def start(self, live: LiveRun, command: RunAction) -> None:
@@ -152,16 +153,15 @@ class ActionRunner:
 
     def _check(self, output: Json) -> None:
         """Refuse what is not JSON, and what is too large to be kept."""
-        if output is None:
-            return
         try:
-            size = len(encode(output))
+            size = measure(output)
         except ValueError as error:
             raise ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False) from None
-        limit = self._engine.options.limits.step_output_size
-        if size > limit:
+        if size > self._output_limit:
             raise ActionError(
-                "EXECUTION_ERROR", f"expected an output of at most {limit} bytes, found {size}", retryable=False
+                "EXECUTION_ERROR",
+                f"expected an output of at most {self._output_limit} bytes, found {size}",
+                retryable=False,
             )
 
     def _revealed(self, command: RunAction) -> Json:

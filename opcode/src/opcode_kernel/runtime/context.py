@@ -25,17 +25,33 @@ def idempotency_key(run_id: str, command: RunAction) -> str:
 class StepContext:
     """See `ActionContext` for what each member promises."""
 
-    __slots__ = ("_command", "_live", "agent_id", "attempt", "emitted", "patch", "run_id", "step_id")
+    #: What the action asked to have recorded with its completion.
+    emitted: list[tuple[str, Json]] | None = None
+    patch: dict[str, Json] | None = None
 
     def __init__(self, live: LiveRun, command: RunAction) -> None:
         self._live = live
         self._command = command
-        self.run_id = live.run_id
-        self.step_id = command.step_id
-        self.agent_id = live.run.state.agent_id
-        self.attempt = command.attempt
-        self.emitted: list[tuple[str, Json]] | None = None
-        self.patch: dict[str, Json] | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._live.run_id
+
+    @property
+    def step_id(self) -> str:
+        """The full id of the step."""
+        return self._command.step_id
+
+    @property
+    def agent_id(self) -> str:
+        """The agent the run belongs to."""
+        return self._live.run.state.agent_id
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is."""
+        return self._command.attempt
 
     @property
     def idempotency_key(self) -> str:

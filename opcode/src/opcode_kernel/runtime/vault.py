@@ -13,7 +13,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +139,7 @@ class Vault:
         """Return the names of all secrets, sorted."""
         return [row.name for row in await self._store.secrets()]
 
-    async def verify(self) -> list[str]:
+    async def verify(self) -> Sequence[str]:
         """Try to decrypt every secret, past the cache, and return the names of those that cannot be read."""
         damaged = []
         for row in await self._store.secrets():

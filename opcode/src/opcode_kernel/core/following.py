@@ -1,0 +1,214 @@
+"""What follows from a step's end or start: counters, lists that move on, fallbacks, containers that wake or reopen.
+
+Part of the fold: only `fold.py` and `step_fold.py` call these, while an event is applied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opcode_kernel.core.commands import StartTimer
+from opcode_kernel.core.state import (
+    COMPLETED,
+    FAILED,
+    PENDING,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    SUSPENDED,
+    TERMINAL_STEP,
+    Block,
+    Node,
+    RunState,
+)  # fmt: skip
+from opcode_kernel.core.tasks import close_tasks, issue, withdraw
+from opcode_kernel.errors import Failure
+
+
+def satisfied(state: RunState, node: Node) -> None:
+    """Whoever waited for the step may go on."""
+    block = node.block
+    plan = node.plan
+    if plan.is_fallback and node.triggered:
+        for original in node.rescues:
+            original.rescued_by = node
+            state.dirty[original] = None
+            satisfied(state, original)
+    if block.plan.nested:
+        if not plan.is_fallback:
+            _next_nested(state, block)
+        return
+    nodes = block.nodes
+    for index in plan.dependents:
+        dependent = nodes[index]
+        if dependent is None:
+            continue
+        dependent.pending -= 1
+        if dependent.pending == 0 and dependent.status == PENDING and (
+            not dependent.plan.is_fallback or dependent.triggered
+        ):  # fmt: skip
+            state.ready.append(dependent)
+
+
+def _next_nested(state: RunState, block: Block) -> None:
+    if block.ended:
+        return
+    block.position += 1
+    order = block.plan.roots
+    if block.position < len(order):
+        state.ready.append(create(state, block, order[block.position]))
+    else:
+        block.ended = True
+        if block.owner is not None:
+            state.touched.append(block.owner)
+
+
+def unhandled(state: RunState, node: Node, failure: Failure) -> None:
+    block = node.block
+    if block.plan.nested:
+        block.failure = failure
+        block.ended = True
+        if block.owner is not None:
+            state.touched.append(block.owner)
+    elif block is state.root:
+        state.failures.append((node, failure))
+    for original in node.rescues:
+        if original.block is not block:
+            unhandled(state, original, failure)
+
+
+def trigger(state: RunState, node: Node, fallback_path: str) -> None:
+    """Start the fallback of a failed step, or reuse its result when it ran already."""
+    fallback = state.nodes.get(fallback_path)
+    if fallback is None:
+        block = node.block
+        fallback = create(state, block, block.plan.index[fallback_path[len(block.prefix) :]])
+    fallback.rescues = (*fallback.rescues, node)
+    first = not fallback.triggered
+    fallback.triggered = True
+    if fallback.status in (COMPLETED, SKIPPED):
+        node.rescued_by = fallback
+        satisfied(state, node)
+        return
+    if not fallback.block.plan.nested and node.plan.index in fallback.plan.depends_on and node.block is fallback.block:
+        fallback.pending -= 1
+    if first and fallback.pending == 0 and fallback.status == PENDING:
+        state.ready.append(fallback)
+
+
+def open_blocks(state: RunState, owner: Node, opened: list[list[Any]]) -> None:
+    blocks = list(owner.blocks)
+    for body, key, index, item in opened:
+        block = Block(owner.plan.bodies[body], owner, key, index, item)
+        blocks.append(block)
+        if block.plan.roots:
+            state.ready.append(create(state, block, block.plan.roots[0]))
+        else:
+            block.ended = True
+            state.touched.append(owner)
+    owner.blocks = blocks
+
+
+def create(state: RunState, block: Block, index: int) -> Node:
+    node = Node(block.plan.steps[index], block)
+    block.nodes[index] = node
+    state.nodes[node.path] = node
+    return node
+
+
+def reset(state: RunState, node: Node) -> None:
+    """Put a failed or interrupted step back to pending; what ran under it belongs to an older attempt."""
+    interrupted = node.reason == "interrupted"
+    leave_live(state, node)
+    node.status = PENDING
+    node.retry_count = 0
+    node.operator_attempt += 0 if interrupted else 1
+    node.error, node.reason, node.completed_at, node.rescued_by = None, None, None, None
+    node.arrived, node.waiting = {}, None
+    state.dirty[node] = None
+    state.ready.append(node)
+    reopen_above(state, node)
+
+
+def reopen_above(state: RunState, node: Node) -> None:
+    """Make the containers above a nested step run again where they had ended with its failure."""
+    block, owner = node.block, node.block.owner
+    if block.plan.nested:
+        block.failure = None
+        block.ended = False
+    if owner is None:
+        return
+    if owner.status in TERMINAL_STEP:
+        owner.error, owner.completed_at, owner.reason = None, None, None
+        state.dirty[owner] = None
+        reopen_above(state, owner)
+    enter(state, owner, RUNNING)
+
+
+def recount(state: RunState) -> None:
+    """Count anew what the top-level steps still wait for."""
+    nodes = state.root.nodes
+    for node in nodes:
+        if node is None or node.status != PENDING:
+            continue
+        node.pending = sum(not _is_satisfied(nodes[index]) for index in node.plan.depends_on)
+        if node.pending == 0 and (not node.plan.is_fallback or node.triggered):
+            state.ready.append(node)
+
+
+def _is_satisfied(node: Node | None) -> bool:
+    return node is not None and (
+        node.status in (COMPLETED, SKIPPED) or (node.status == FAILED and node.rescued_by is not None)
+    )
+
+
+def enter(state: RunState, node: Node, status: str) -> None:
+    """Count the step as live in its list, and everything above it as awake."""
+    block = node.block
+    if node.status == SUSPENDED:
+        block.resting -= 1
+        block.live += 1
+    elif node.status not in (RUNNING, RETRYING):
+        block.live += 1
+    node.status = status
+    owner = block.owner
+    if owner is not None and owner.status == SUSPENDED:
+        enter(state, owner, RUNNING)
+        owner.reason = None
+        state.dirty[owner] = None
+        if owner.timeout_left is not None:
+            issue(state, owner, StartTimer(f"{owner.task}!timeout", state.updated_at + owner.timeout_left))
+            owner.timeout_left = None
+
+
+def leave_live(state: RunState, node: Node) -> None:
+    if node.status in (RUNNING, RETRYING):
+        node.block.live -= 1
+    elif node.status == SUSPENDED:
+        node.block.resting -= 1
+
+
+def leave(state: RunState, node: Node, status: str) -> None:
+    task = f"{node.key}#{node.attempt}"
+    if task in state.outstanding:
+        withdraw(state, task)
+    if node.timers:
+        close_tasks(state, node)
+    block = node.block
+    if node.status == RUNNING or node.status == RETRYING:
+        block.live -= 1
+    elif node.status == SUSPENDED:
+        block.resting -= 1
+    node.status = status
+    if block.owner is not None and block.live == 0:
+        state.quiet.append(block.owner)
+
+
+def forget_attempt(node: Node) -> None:
+    node.blocks = []
+    node.memo = None
+    node.arrived = {}
+    node.waiting = None
+    node.timeout_left = None
+    node.error = None
+    node.reason = None

@@ -1,0 +1,217 @@
+"""Commands that need an engine, over real plugins and real files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.client.session import ClientSession
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from opcode_kernel.server.cli import main
+
+PROGRAM = "from opcode_kernel.server.cli import main; raise SystemExit(main())"
+
+EQUALS = {
+    "id": "same",
+    "type": "action",
+    "action": "assert.equals",
+    "params": {"expected": 1, "actual": "${{inputs.n}}"},
+}
+ASKING = {
+    "steps": [
+        {
+            "id": "gate",
+            "type": "reasoning",
+            "config": {
+                "prompt_context": "Ship it?",
+                "options": [{"id": "go", "description": "yes"}, {"id": "hold", "description": "no"}],
+            },
+        }
+    ]
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OPCODE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OPCODE_PLUGINS", "steps,assert")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Any:
+    def write(definition: Any, name: str = "check.json") -> str:
+        path = tmp_path / name
+        path.write_text(json.dumps(definition))
+        return str(path)
+
+    return write
+
+
+def test_a_failed_run_is_exit_code_1_and_shows_why(file, capsys):
+    assert main(["run", file({"steps": [EQUALS]}), "--input", "n=2"]) == 1
+    shown = capsys.readouterr()
+    assert "same  failed" in shown.out
+    assert "ASSERTION_FAILED" in shown.out
+    assert "failed same" in shown.err
+
+
+def test_a_completed_run_is_exit_code_0_and_keeps_nothing(file, home, capsys):
+    assert main(["run", file({"steps": [EQUALS]}), "-i", "n=1"]) == 0
+    shown = capsys.readouterr()
+    assert "STEP  STATUS" in shown.out
+    assert "completed (" in shown.out
+    assert "done   same" in shown.err
+    assert not (home / "opcode.db").exists()
+
+
+def test_the_result_is_json_when_asked_for(file, capsys):
+    assert main(["run", file({"steps": [EQUALS]}), "--input", "n=1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"]["same"]["status"] == "completed"
+
+
+def test_a_run_that_asks_is_exit_code_3_and_says_how_to_answer(file, tmp_path, capsys):
+    db = str(tmp_path / "runs.db")
+    assert main(["run", file(ASKING), "--db", db]) == 3
+    err = capsys.readouterr().err
+    assert "gate asks: Ship it?" in err
+    assert "choices: go, hold" in err
+    assert "--decide gate=go" in err
+    assert f"opcode serve --db-path {db}" in err
+
+
+def test_an_answer_given_beforehand_is_given_when_the_step_asks(file, capsys):
+    assert main(["run", file(ASKING), "--decide", "gate=hold", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"]["gate"]["output"]["choice"] == "hold"
+
+
+def test_an_answer_that_is_no_option_is_refused(file, capsys):
+    assert main(["run", file(ASKING), "--decide", "gate=maybe"]) == 1
+    assert "maybe" in capsys.readouterr().err
+
+
+def test_an_invalid_file_is_exit_code_1_with_every_problem(file, capsys):
+    broken = {"steps": [{"id": "a", "type": "action", "action": "no.such"}, {"id": "a", "type": "wait"}]}
+    assert main(["validate", file(broken)]) == 1
+    assert capsys.readouterr().out.count("error: ") >= 2
+    assert main(["validate", file(broken), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["errors"]
+
+
+def test_a_valid_file_is_called_valid(file, capsys):
+    assert main(["validate", file({"steps": [EQUALS]})]) == 0
+    assert "check is valid" in capsys.readouterr().out
+
+
+def test_defining_twice_makes_two_versions(file, capsys):
+    path = file({"name": "inner", "definition": {"steps": [EQUALS]}})
+    assert main(["define", path]) == 0
+    assert main(["define", path, "--name", "inner", "--json"]) == 0
+    first, rest = capsys.readouterr().out.split("\n", 1)
+    assert first == "inner v1"
+    assert json.loads(rest)["version"] == "v2"
+
+
+def test_an_invalid_definition_is_not_saved(file, capsys):
+    assert main(["define", file({"steps": []})]) == 1
+    assert "opcode: " in capsys.readouterr().err
+
+
+def test_actions_are_listed_and_described(capsys):
+    assert main(["actions", "assert.equal"]) == 1
+    assert "did you mean 'assert.equals'" in capsys.readouterr().err
+    assert main(["actions", "assert.equals"]) == 0
+    assert "expected" in json.loads(capsys.readouterr().out)["input_schema"]["properties"]
+    assert main(["actions"]) == 0
+    assert "assert.equals" in capsys.readouterr().out
+    assert main(["plugins", "--json"]) == 0
+    names = [plugin["name"] for plugin in json.loads(capsys.readouterr().out)["plugins"]]
+    assert names == ["assert", "steps"]
+
+
+def test_a_plugin_that_is_not_installed_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("OPCODE_PLUGINS", "asert")
+    assert main(["actions"]) == 1
+    assert "did you mean 'assert'" in capsys.readouterr().err
+
+
+def test_secrets_come_on_stdin_and_are_listed_by_name(monkeypatch, capsys, home):
+    monkeypatch.setattr("sys.stdin", io.StringIO("s3cret\n"))
+    assert main(["secret", "set", "TOKEN"]) == 2
+    assert "OPCODE_VAULT_KEY" in capsys.readouterr().err
+    monkeypatch.setenv("OPCODE_VAULT_KEY", "pass")
+    monkeypatch.setattr("sys.stdin", io.StringIO("s3cret\n"))
+    assert main(["secret", "set", "TOKEN"]) == 0
+    assert main(["secret", "list", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert '"name": "TOKEN"' in out
+    assert "s3cret" not in out
+    assert b"s3cret" not in (home / "opcode.db").read_bytes()
+    assert main(["secret", "delete", "TOKEN"]) == 0
+    assert main(["secret", "delete", "TOKEN"]) == 1
+    assert "no secret 'TOKEN'" in capsys.readouterr().err
+
+
+def test_an_empty_secret_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("OPCODE_VAULT_KEY", "pass")
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(["secret", "set", "TOKEN"]) == 2
+    assert "stdin" in capsys.readouterr().err
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_fresh_directory(capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "warning  plugins   no plugin offers the expression language" in out
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["findings"]
+
+
+def test_the_doctor_names_what_is_wrong(home, monkeypatch, capsys):
+    monkeypatch.setenv("OPCODE_LISTEN_ADDR", "0.0.0.0:1")
+    monkeypatch.setenv("OPCODE_PLUGINS", "none")
+    home.mkdir(mode=0o755)
+    (home / "opcode.db").write_text("this is no database, and long enough to be looked at as one" * 10)
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "problem  exposure" in out
+    assert "problem  plugins" in out
+    assert "problem  database" in out
+    assert "chmod 700" in out
+
+
+@pytest.mark.anyio
+async def test_a_stock_client_can_start_its_own_server_on_stdio(home):
+    server = StdioServerParameters(command=sys.executable, args=["-c", PROGRAM, "mcp"], env=dict(os.environ))
+    async with stdio_client(server) as (read, write), ClientSession(read, write) as client:
+        await client.initialize()
+        definition = {"steps": [EQUALS]}
+        await client.call_tool("opcode.define", {"name": "t", "definition": definition, "agent_id": "a"})
+        ran = await client.call_tool("opcode.run", {"template_name": "t", "agent_id": "a", "params": {"n": 1}})
+        refused = await client.call_tool("opcode.status", {"workflow_id": "none"})
+    assert ran.structured_content["status"] == "completed"
+    assert refused.structured_content["error"]["code"] == "NOT_FOUND"
+    assert (home / "opcode.db").exists()
+
+
+@pytest.mark.anyio
+async def test_stdio_is_a_bridge_to_a_live_server(serve):
+    async with serve() as site:
+        server = StdioServerParameters(
+            command=sys.executable, args=["-c", PROGRAM, "mcp", "--url", site.url], env=dict(os.environ)
+        )
+        async with stdio_client(server) as (read, write), ClientSession(read, write) as client:
+            await client.initialize()
+            ran = await client.call_tool("opcode.run", {"template_name": "t", "agent_id": "a", "params": {"n": 1}})
+    assert ran.structured_content["output"] == {"n": 1}
+
+
+def test_a_bridge_to_nobody_says_so(capsys):
+    assert main(["mcp", "--url", "http://127.0.0.1:9"]) == 1
+    assert "cannot be reached" in capsys.readouterr().err

@@ -1,0 +1,250 @@
+"""The real engine behind the real transports: what agents do all day."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from jsonschema import Draft202012Validator
+from mcp.client.session import ClientSession
+from mcp.client.sse import sse_client
+from mcp.shared.exceptions import MCPError
+
+import opcode_assert
+import opcode_steps
+import opcode_workflow
+from opcode_kernel import Tool, ToolResult, hookimpl
+from opcode_kernel.errors import PluginError
+from opcode_kernel.plugin.manager import registry_of
+from opcode_kernel.runtime.engine import open_engine
+from opcode_kernel.server.app import Application
+from opcode_kernel.server.http_server import http_server
+from opcode_kernel.server.instance import bind_socket
+from opcode_kernel.server.settings import load_settings
+from opcode_kernel.store.memory import MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+
+def step(step_id: str, action: str, **params: Any) -> dict[str, Any]:
+    return {"id": step_id, "type": "action", "action": action, "params": params}
+
+
+ASK = {
+    "id": "gate",
+    "type": "reasoning",
+    "config": {"prompt_context": "Ship?", "options": [{"id": "go"}, {"id": "no"}]},
+}
+
+
+class Drawing:
+    """A plugin with a tool."""
+
+    @hookimpl
+    def opcode_tools(self, engine: Any) -> list[Tool]:
+        async def draw(arguments: dict[str, Any], session: Any) -> ToolResult:
+            return ToolResult({"format": "ascii", "diagram": "[a]"}, text="[a]", image=("image/png", "aGk="))
+
+        schema = {"type": "object", "properties": {}}
+        return [Tool("opcode.diagram", "Draw", schema, schema, draw, read_only=True, idempotent=True)]
+
+
+class Clashing(Drawing):
+    """A second plugin with the same tool."""
+
+
+@asynccontextmanager
+async def serving(home: Path, *plugins: Any) -> AsyncIterator[Callable[..., Any]]:
+    registry = registry_of(opcode_steps, opcode_assert, opcode_workflow, *plugins)
+    settings = load_settings({"listen_addr": "127.0.0.1:0"}, {"OPCODE_HOME": str(home)})
+    with bind_socket(settings.listen_addr) as sock:
+        settings = settings.at_port(sock.getsockname()[1])
+        application = Application(settings)
+        async with (
+            http_server(application.app, sock),
+            application.running(),
+            MemoryStore() as store,
+            open_engine(store, registry, notifier=application.sessions) as engine,
+        ):
+            application.attach(engine)
+
+            @asynccontextmanager
+            async def connect(**options: Any) -> AsyncIterator[ClientSession]:
+                url = f"http://{settings.listen_addr}/sse"
+                async with sse_client(url) as (read, write), ClientSession(read, write, **options) as client:
+                    await client.initialize()
+                    yield client
+
+            yield connect
+
+
+async def ok(client: ClientSession, tool: str, **arguments: Any) -> Any:
+    result = await client.call_tool(f"opcode.{tool}", arguments)
+    assert result.is_error is False, result.content[0].text
+    return result.structured_content
+
+
+async def refused(client: ClientSession, tool: str, **arguments: Any) -> Any:
+    result = await client.call_tool(f"opcode.{tool}", arguments)
+    assert result.is_error is True
+    return result.structured_content["error"]
+
+
+async def test_every_refusal_names_its_code_and_leaves_the_run_alone(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        await ok(client, "define", name="t", agent_id="a", definition={"steps": [ASK]})
+        run = await ok(client, "run", template_name="t", agent_id="a")
+        run_id = run["workflow_id"]
+        assert run["status"] == "suspended"
+        assert run["pending_decisions"][0]["options"] == [{"id": "go"}, {"id": "no"}]
+        wrong = {"workflow_id": run_id, "signal_type": "decision", "step_id": "gate"}
+        for arguments, code in (
+            ({**wrong, "payload": {"choice": "maybe"}}, "VALIDATION_ERROR"),
+            ({**wrong, "payload": {}}, "VALIDATION_ERROR"),
+            ({**wrong, "step_id": "other", "payload": {"choice": "go"}}, "NOT_FOUND"),
+            ({"workflow_id": "none", "signal_type": "cancel"}, "NOT_FOUND"),
+        ):
+            error = await refused(client, "signal", **arguments)
+            assert error["code"] == code
+            assert error["message"].startswith(f"signal failed: [{code}]")
+        assert (await ok(client, "status", workflow_id=run_id))["status"] == "suspended"
+        error = await refused(client, "status", workflow_id=run_id, include=["moon"])
+        assert "steps, events, decisions, context" in error["message"]
+        error = await refused(client, "run", template_name="t", agent_id="a", version="v9")
+        assert error["message"].startswith("template lookup failed: [NOT_FOUND]")
+        assert "not found" in error["message"]
+
+
+async def test_a_decision_moves_the_run_on_and_its_answer_fits_the_published_schema(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        schemas = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}
+
+        async def fits(tool: str, **arguments: Any) -> Any:
+            result = await client.call_tool(f"opcode.{tool}", arguments)
+            Draft202012Validator(schemas[f"opcode.{tool}"]).validate(result.structured_content)
+            return result.structured_content
+
+        await fits("define", name="t", agent_id="a", definition={"steps": []})
+        await fits("define", name="t", agent_id="a", definition={"steps": [ASK]}, description="d")
+        run_id = (await fits("run", template_name="t", agent_id="a"))["workflow_id"]
+        await fits("run", template_name="none", agent_id="a")
+        await fits("status", workflow_id=run_id)
+        await fits("status", workflow_id="none")
+        await fits("signal", workflow_id=run_id, signal_type="decision", step_id="x", payload={})
+        answer = await fits(
+            "signal", workflow_id=run_id, signal_type="decision", step_id="gate", payload={"choice": "go"}, agent_id="a"
+        )
+        assert (answer["resumed"], answer["status"]) == (True, "completed")
+        for resource in ("workflows", "templates", "decisions", "agents", "actions"):
+            assert (await fits("query", resource=resource))[resource]
+        assert (await fits("query", resource="events", filter={"workflow_id": run_id}))["events"]
+        await fits("query", resource="moons")
+
+
+async def test_a_failed_run_is_an_answer_and_not_a_tool_error(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        steps = {"steps": [step("same", "assert.equals", expected=1, actual=2)]}
+        await ok(client, "define", name="t", agent_id="a", definition=steps)
+        run = await ok(client, "run", template_name="t", agent_id="a")
+        assert run["status"] == "failed"
+        assert run["steps"]["same"]["error"]["code"] == "ASSERTION_FAILED"
+
+
+async def test_input_is_checked_before_anything_is_stored(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        schema = {"type": "object", "required": ["n"]}
+        await ok(client, "define", name="t", agent_id="a", definition={"steps": [ASK]}, input_schema=schema)
+        error = await refused(client, "run", template_name="t", agent_id="a", params={})
+        assert error["code"] == "VALIDATION_ERROR"
+        assert (await ok(client, "query", resource="workflows"))["total"] == 0
+
+
+async def test_the_same_key_starts_one_run_and_a_short_wait_leaves_it_going(tmp_path):
+    wait = {"id": "nap", "type": "wait", "config": {"duration": "50ms"}}
+    async with serving(tmp_path) as connect, connect() as client:
+        await ok(client, "define", name="t", agent_id="a", definition={"steps": [wait]})
+        first = await ok(client, "run", template_name="t", agent_id="a", wait=False, idempotency_key="k")
+        again = await ok(client, "run", template_name="t", agent_id="a", wait="false", idempotency_key="k")
+        assert again["workflow_id"] == first["workflow_id"]
+        brief = await ok(client, "run", template_name="t", agent_id="a", wait_timeout="1ms")
+        assert brief["status"] in ("active", "suspended")
+
+
+async def test_a_workflow_tells_its_agent_wherever_that_is_connected(tmp_path):
+    notes: list[Any] = []
+    got = anyio.Event()
+
+    async def note(params: Any) -> None:
+        notes.append(params)
+        got.set()
+
+    tell = {"steps": [step("tell", "workflow.notify", message="batch ready", data={"rows": 12})]}
+    async with serving(tmp_path) as connect, connect() as other, connect(logging_callback=note) as client:
+        await ok(client, "define", name="t", agent_id="a", definition=tell)
+        run = await ok(other, "run", template_name="t", agent_id="b")
+        assert run["steps"]["tell"]["output"] == {"notified": True}
+        assert not notes
+        run = await ok(other, "run", template_name="t", agent_id="a")
+        with anyio.fail_after(5):
+            await got.wait()
+        assert notes[0].data == {"rows": 12}
+
+
+async def test_a_run_without_a_connected_agent_is_told_that_nobody_heard(tmp_path):
+    later = {"steps": [ASK, {**step("tell", "workflow.notify", message="m"), "depends_on": ["gate"]}]}
+    async with serving(tmp_path) as connect:
+        async with connect() as client:
+            await ok(client, "define", name="t", agent_id="a", definition=later)
+            run_id = (await ok(client, "run", template_name="t", agent_id="a"))["workflow_id"]
+        async with connect() as other:
+            payload = {"choice": "go"}
+            await ok(other, "signal", workflow_id=run_id, signal_type="decision", step_id="gate", payload=payload)
+            output = (await ok(other, "status", workflow_id=run_id))["steps"]["tell"]["output"]
+    assert output == {"notified": False, "reason": "not_connected"}
+
+
+async def test_values_nested_beyond_all_reason_do_not_take_the_server_down(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        echo = {"steps": [step("same", "assert.equals", expected=1, actual="${{inputs.deep}}")]}
+        await ok(client, "define", name="t", agent_id="a", definition=echo)
+        for depth in (150, 400, 900, 20_000):
+            params = f'{{"deep": {"[" * depth}{"]" * depth}}}'
+            with contextlib.suppress(MCPError):
+                await client.call_tool("opcode.run", {"template_name": "t", "agent_id": "a", "params": params})
+            assert (await ok(client, "query", resource="templates"))["templates"]
+
+
+async def test_progress_follows_the_steps(tmp_path):
+    seen: list[str | None] = []
+
+    async def note(done: float, total: float | None, message: str | None) -> None:
+        seen.append(message)
+
+    two = {"steps": [step("one", "assert.equals", expected=1, actual=1),
+                     {**step("two", "assert.equals", expected=1, actual=1), "depends_on": ["one"]}]}  # fmt: skip
+    async with serving(tmp_path) as connect, connect() as client:
+        await ok(client, "define", name="t", agent_id="a", definition=two)
+        await client.call_tool("opcode.run", {"template_name": "t", "agent_id": "a"}, progress_callback=note)
+    assert seen == ["one completed", "two completed"]
+
+
+async def test_a_plugin_adds_a_tool_in_its_place(tmp_path):
+    async with serving(tmp_path, Drawing()) as connect, connect() as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        drawn = await client.call_tool("opcode.diagram", {})
+    assert names == [f"opcode.{word}" for word in ("define", "diagram", "query", "run", "signal", "status")]
+    assert [block.type for block in drawn.content] == ["text", "image"]
+    assert drawn.content[0].text == "[a]"
+    assert drawn.structured_content == {"format": "ascii", "diagram": "[a]"}
+
+
+async def test_two_plugins_with_the_same_tool_stop_the_start(tmp_path):
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with serving(tmp_path, Drawing(), Clashing()):
+            raise AssertionError("started")
+    assert caught.group_contains(PluginError, match=r"opcode\.diagram.* is offered by both", depth=None)

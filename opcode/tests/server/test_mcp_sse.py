@@ -1,0 +1,302 @@
+"""MCP over SSE, with the stock client of the SDK and with bare HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx2
+import mcp_types as types
+import orjson
+import pytest
+from mcp.client.session import ClientSession
+from mcp.client.sse import sse_client
+from mcp.shared.exceptions import MCPError
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def connected(url: str, **options: Any) -> AsyncIterator[ClientSession]:
+    async with sse_client(f"{url}/sse") as (read, write), ClientSession(read, write, **options) as session:
+        await session.initialize()
+        yield session
+
+
+async def test_a_failure_is_a_sentence_and_a_code_that_a_stock_client_accepts(serve):
+    async with serve() as site, connected(site.url) as client:
+        await client.list_tools()
+        result = await client.call_tool("opcode.run", {"template_name": "missing", "agent_id": "a"})
+    assert result.is_error
+    assert result.content[0].text.startswith("template lookup failed: [NOT_FOUND]")
+    assert "not found" in result.content[0].text
+    assert result.structured_content["error"]["code"] == "NOT_FOUND"
+
+
+REFUSALS = [
+    ("opcode.define", {}, "name is required"),
+    ("opcode.define", {"name": "n"}, "agent_id is required"),
+    ("opcode.define", {"name": "n", "agent_id": "a"}, "definition is required"),
+    ("opcode.define", {"name": "n", "agent_id": "a", "definition": {"steps": []}}, "invalid definition: [VALID"),
+    ("opcode.run", {"template_name": " ", "agent_id": "a"}, "template_name is required"),
+    ("opcode.run", {"template_name": "t", "agent_id": ""}, "agent_id is required"),
+    ("opcode.run", {"template_name": "t", "agent_id": "a", "params": "[1]"}, "params must be an object"),
+    ("opcode.status", {}, "workflow_id is required"),
+    ("opcode.status", {"workflow_id": "x"}, "status query failed: [NOT_FOUND]"),
+    ("opcode.signal", {"workflow_id": "r1"}, "signal_type is required"),
+    (
+        "opcode.signal",
+        {"workflow_id": "r1", "signal_type": "decision", "step_id": "late", "payload": {}},
+        "signal failed: [CONFLICT] no pending decision for step late",
+    ),
+    ("opcode.query", {}, "resource is required"),
+    ("opcode.query", {"resource": "moons"}, "unknown resource type: moons"),
+    ("opcode.query", {"resource": "events"}, "events need event_type or workflow_id"),
+]
+
+
+async def test_refusals_start_with_the_published_words(serve):
+    async with serve() as site, connected(site.url) as client:
+        for tool, arguments, sentence in REFUSALS:
+            result = await client.call_tool(tool, arguments)
+            assert result.is_error
+            assert result.content[0].text.startswith(sentence)
+            assert result.structured_content["error"]["message"] == result.content[0].text
+
+
+async def test_validation_errors_carry_the_whole_list(serve):
+    async with serve() as site, connected(site.url) as client:
+        result = await client.call_tool("opcode.define", {"name": "n", "agent_id": "a", "definition": '{"steps": []}'})
+    assert result.structured_content["error"]["details"]["errors"][0]["pointer"] == "/steps"
+
+
+async def test_an_unknown_tool_and_a_crash_are_protocol_errors_and_the_server_lives_on(serve):
+    async with serve() as site, connected(site.url) as client:
+        with pytest.raises(MCPError) as unknown:
+            await client.call_tool("opcode.fly", {})
+        with pytest.raises(MCPError) as crash:
+            await client.call_tool("opcode.run", {"template_name": "crash", "agent_id": "a"})
+        assert (await client.call_tool("opcode.status", {"workflow_id": "r1"})).is_error is False
+    assert unknown.value.error.code == -32602
+    assert "opcode.fly" in unknown.value.error.message
+    assert "not found" in unknown.value.error.message
+    assert crash.value.error.code == -32603
+    assert "opcode.run" in crash.value.error.message
+
+
+async def test_tools_are_listed_sorted_with_schemas_and_honest_hints(serve):
+    async with serve() as site, connected(site.url) as client:
+        tools = (await client.list_tools()).tools
+    by_name = {tool.name: tool for tool in tools}
+    assert list(by_name) == ["opcode.define", "opcode.query", "opcode.run", "opcode.signal", "opcode.status"]
+    assert all(tool.output_schema and tool.output_schema["type"] == "object" for tool in tools)
+    assert by_name["opcode.status"].annotations.read_only_hint is True
+    assert by_name["opcode.define"].annotations.destructive_hint is False
+    assert by_name["opcode.run"].annotations.destructive_hint is True
+
+
+async def test_the_handshake_names_the_product_its_version_and_logging(serve):
+    async with serve() as site, sse_client(f"{site.url}/sse") as (read, write), ClientSession(read, write) as client:
+        hello = await client.initialize()
+        await client.send_ping()
+    assert hello.server_info.name == "opcode"
+    assert hello.server_info.version == "0.1.0"
+    assert hello.capabilities.logging is not None
+    assert hello.capabilities.resources is None
+    assert all(
+        f"opcode.{word}" in hello.instructions for word in ("run", "status", "signal", "define", "query", "diagram")
+    )
+
+
+async def test_an_answer_is_the_same_json_as_text_and_as_structure(serve):
+    async with serve() as site, connected(site.url) as client:
+        arguments = {"template_name": "t", "agent_id": "a", "params": '{"n": 1}', "unknown": 3}
+        result = await client.call_tool("opcode.run", arguments)
+        under = await client.call_tool("opcode_run", arguments)
+    assert result.is_error is False
+    assert orjson.loads(result.content[0].text) == result.structured_content == under.structured_content
+    assert result.structured_content["output"] == {"n": 1}
+    assert site.engine.calls[0][1]["wait"] is True
+
+
+async def test_text_that_utf8_cannot_carry_is_replaced_instead_of_breaking_the_stream(serve):
+    async with serve() as site, connected(site.url) as client:
+        result = await client.call_tool("opcode.run", {"template_name": "surrogate", "agent_id": "a"})
+    assert result.structured_content["output"] == "?"
+
+
+async def test_tool_names_without_dots_are_listed_when_asked_for(serve):
+    async with serve(tool_names="underscore") as site, connected(site.url) as client:
+        assert (await client.list_tools()).tools[0].name == "opcode_define"
+        assert (await client.call_tool("opcode.status", {"workflow_id": "r1"})).is_error is False
+
+
+async def test_clients_known_to_refuse_dots_get_underscores(serve):
+    info = types.Implementation(name="openai-agents", version="1")
+    async with serve() as site, connected(site.url, client_info=info) as client:
+        assert (await client.list_tools()).tools[0].name == "opcode_define"
+
+
+async def test_steps_are_reported_as_progress_when_asked_for(serve, until):
+    seen: list[tuple[float, str | None]] = []
+
+    async def note(done: float, total: float | None, message: str | None) -> None:
+        seen.append((done, message))
+
+    async with serve() as site, connected(site.url) as client:
+        await client.call_tool("opcode.run", {"template_name": "t", "agent_id": "a"}, progress_callback=note)
+        await until(lambda: len(seen) == 2)
+    assert seen == [(1, "a completed"), (2, "b completed")]
+
+
+async def test_a_notification_reaches_the_agents_connections_and_nobody_after_they_left(serve, until):
+    notes: list[Any] = []
+    got = anyio.Event()
+
+    async def note(params: Any) -> None:
+        notes.append(params)
+        got.set()
+
+    async with serve() as site:
+        async with connected(site.url, logging_callback=note) as client:
+            result = await client.call_tool("opcode.run", {"template_name": "notify", "agent_id": "a"})
+            with anyio.fail_after(5):
+                await got.wait()
+        assert result.structured_content["output"] == [True, None]
+        assert (notes[0].level, notes[0].logger, notes[0].data) == ("info", "opcode.workflow", {"rows": 12})
+        await until(lambda: not len(site.application.sessions))
+        assert await site.application.sessions.notify("a", {"message": "m"}) == (False, "not_connected")
+
+
+async def test_a_call_goes_on_when_its_client_leaves(serve, fake_engine, until):
+    engine = fake_engine()
+    engine.gate = anyio.Event()
+    async with serve(engine) as site:
+        async with connected(site.url) as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(client.call_tool, "opcode.run", {"template_name": "t", "agent_id": "a"})
+            await until(lambda: bool(engine.calls))
+            tasks.cancel_scope.cancel()
+        await until(lambda: not len(site.application.sessions))
+        engine.gate.set()
+        await until(lambda: engine.finished == 1)
+
+
+class Raw:
+    """An event stream read by hand."""
+
+    def __init__(self, client: httpx2.AsyncClient, lines: AsyncIterator[str]) -> None:
+        self.client = client
+        self.lines = lines
+        self.endpoint = ""
+
+    async def event(self) -> tuple[str, str]:
+        name = data = ""
+        async for line in self.lines:
+            if line.startswith("event:"):
+                name = line.removeprefix("event:").strip()
+            elif line.startswith("data:"):
+                data = line.removeprefix("data:").strip()
+            elif not line and name:
+                return name, data
+        raise AssertionError("the stream ended")
+
+    async def message(self) -> Any:
+        with anyio.fail_after(5):
+            return orjson.loads((await self.event())[1])
+
+    async def post(self, message: Any) -> httpx2.Response:
+        return await self.client.post(self.endpoint, json=message)
+
+
+@asynccontextmanager
+async def raw_stream(url: str) -> AsyncIterator[Raw]:
+    async with httpx2.AsyncClient(base_url=url) as client, client.stream("GET", "/sse") as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "text/event-stream"
+        assert response.headers["cache-control"] == "no-cache"
+        assert not any(name.startswith("access-control") for name in response.headers)
+        raw = Raw(client, response.aiter_lines())
+        name, raw.endpoint = await raw.event()
+        assert name == "endpoint"
+        yield raw
+
+
+async def test_the_endpoint_is_relative_and_a_post_answers_202_before_the_stream_does(serve):
+    async with serve() as site, raw_stream(site.url) as raw:
+        assert raw.endpoint.startswith("/message?sessionId=")
+        reply = await raw.post({"jsonrpc": "2.0", "id": 7, "method": "ping"})
+        assert (reply.status_code, reply.content) == (202, b"")
+        assert await raw.message() == {"jsonrpc": "2.0", "id": 7, "result": {}}
+
+
+async def test_a_base_url_makes_the_endpoint_absolute_and_its_path_is_served(serve):
+    async with (
+        serve(base_url="http://localhost:9/agents") as site,
+        httpx2.AsyncClient(base_url=site.url) as client,
+        client.stream("GET", "/agents/sse") as response,
+    ):
+        lines = response.aiter_lines()
+        await anext(lines)
+        assert (await anext(lines)).startswith("data: http://localhost:9/agents/message?sessionId=")
+
+
+async def test_malformed_messages_get_json_rpc_errors_on_the_stream(serve):
+    async with serve() as site, raw_stream(site.url) as raw:
+        await raw.post([{"jsonrpc": "2.0", "id": 1, "method": "ping"}])
+        batch = await raw.message()
+        await raw.post({"jsonrpc": "1.0", "id": 3, "method": "ping"})
+        old = await raw.message()
+        await raw.post({"jsonrpc": "2.0", "id": 1, "result": {}})
+        await raw.post({"jsonrpc": "2.0", "id": 4, "method": "prompts/list"})
+        prompts = await raw.message()
+    assert (batch["id"], batch["error"]["code"]) == (None, -32700)
+    assert (old["id"], old["error"]["code"]) == (3, -32600)
+    assert (prompts["id"], prompts["error"]["code"]) == (4, -32601)
+
+
+async def test_refused_posts_answer_400_with_a_json_rpc_error(serve):
+    async with serve() as site, raw_stream(site.url) as raw:
+        cases = [
+            (await raw.client.get("/message"), -32600, "Method not allowed"),
+            (await raw.client.post("/message", json={}), -32602, "Missing sessionId"),
+            (await raw.client.post("/message?sessionId=nobody", json={}), -32602, "Invalid session ID"),
+            (
+                await raw.client.post(raw.endpoint, content=b"{", headers={"content-type": "application/json"}),
+                -32700,
+                "Parse error",
+            ),
+        ]
+    for reply, code, words in cases:
+        assert reply.status_code == 400
+        assert reply.json()["error"]["code"] == code
+        assert words in reply.json()["error"]["message"]
+
+
+async def test_only_get_opens_a_stream(serve):
+    async with serve() as site, httpx2.AsyncClient(base_url=site.url) as client:
+        assert (await client.post("/sse", json={})).status_code == 405
+
+
+async def test_the_heartbeat_is_a_ping_that_counts_from_one(serve, monkeypatch):
+    from opcode_kernel.server import app
+    from opcode_kernel.server.sse import SseTransport
+
+    def quick(*args: Any, **given: Any) -> SseTransport:
+        return SseTransport(*args, **given, heartbeat=0.02)
+
+    monkeypatch.setattr(app, "SseTransport", quick)
+    async with serve() as site, raw_stream(site.url) as raw:
+        assert [await raw.message(), await raw.message()] == [
+            {"jsonrpc": "2.0", "id": 1, "method": "ping"},
+            {"jsonrpc": "2.0", "id": 2, "method": "ping"},
+        ]
+
+
+async def test_streams_end_when_the_server_stops(serve):
+    async with httpx2.AsyncClient() as client:
+        async with serve() as site:
+            response = await client.send(client.build_request("GET", f"{site.url}/sse"), stream=True)
+        with anyio.fail_after(5):
+            assert (await response.aread()).startswith(b"event: endpoint")
