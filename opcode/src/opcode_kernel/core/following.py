@@ -64,6 +64,7 @@ def _next_nested(state: RunState, block: Block) -> None:
 
 
 def unhandled(state: RunState, node: Node, failure: Failure) -> None:
+    """End the list of a step whose failure nobody handles; at the top level the run is bound to fail."""
     block = node.block
     if block.plan.nested:
         block.failure = failure
@@ -97,6 +98,7 @@ def trigger(state: RunState, node: Node, fallback_path: str) -> None:
 
 
 def open_blocks(state: RunState, owner: Node, opened: list[list[Any]]) -> None:
+    """Open nested lists: `[[body, key, index, item]]`."""
     blocks = list(owner.blocks)
     for body, key, index, item in opened:
         block = Block(owner.plan.bodies[body], owner, key, index, item)
@@ -110,6 +112,7 @@ def open_blocks(state: RunState, owner: Node, opened: list[list[Any]]) -> None:
 
 
 def create(state: RunState, block: Block, index: int) -> Node:
+    """Make the node of a step in a list."""
     node = Node(block.plan.steps[index], block)
     block.nodes[index] = node
     state.nodes[node.path] = node
@@ -182,6 +185,7 @@ def enter(state: RunState, node: Node, status: str) -> None:
 
 
 def leave_live(state: RunState, node: Node) -> None:
+    """Take a step out of the counts of its list."""
     if node.status in (RUNNING, RETRYING):
         node.block.live -= 1
     elif node.status == SUSPENDED:
@@ -189,6 +193,7 @@ def leave_live(state: RunState, node: Node) -> None:
 
 
 def leave(state: RunState, node: Node, status: str) -> None:
+    """End a step: its tasks are withdrawn and its list counts one less."""
     task = f"{node.key}#{node.attempt}"
     if task in state.outstanding:
         withdraw(state, task)
@@ -205,6 +210,7 @@ def leave(state: RunState, node: Node, status: str) -> None:
 
 
 def forget_attempt(node: Node) -> None:
+    """Drop what belonged to the attempt before."""
     node.blocks = []
     node.memo = None
     node.arrived = {}

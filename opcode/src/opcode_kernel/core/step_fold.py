@@ -37,6 +37,7 @@ _NO_HOLES: list[Any] = []
 
 
 def step_started(state: RunState, event: Event, node: Node) -> None:
+    """An attempt began; one that is an action issues its command."""
     _, _, _, payload, at, _, private = event
     plan = node.plan
     attempt: int = payload["attempt"]  # type: ignore[index]
@@ -78,6 +79,7 @@ def _started(state: RunState, node: Node, attempt: int, at: int) -> None:
 
 
 def step_completed(state: RunState, event: Event, node: Node) -> None:
+    """The step is done; see `completed`."""
     payload = event.payload
     completed(state, node, event.at, payload.get("output") if payload is not None else None)
 
@@ -110,6 +112,7 @@ def completed(state: RunState, node: Node, at: int, output: Json) -> None:
 
 
 def step_failed(state: RunState, event: Event, node: Node) -> None:
+    """The step failed for good: its fallback starts, the run aborts, or the failure goes up."""
     private: dict[str, Any] = event.private or {}
     node.error = Failure.from_json(private["error"])
     node.completed_at = event.at
@@ -125,6 +128,7 @@ def step_failed(state: RunState, event: Event, node: Node) -> None:
 
 
 def step_skipped(state: RunState, event: Event, node: Node) -> None:
+    """The step will not run; whoever waited for it may go on, unless all of it is being closed."""
     payload: dict[str, Any] = event.payload or {}
     private: dict[str, Any] = event.private or {}
     node.reason = payload["reason"]
@@ -146,10 +150,12 @@ def step_skipped(state: RunState, event: Event, node: Node) -> None:
 
 
 def step_retry_attempt(state: RunState, event: Event, node: Node) -> None:
+    """Another attempt was decided."""
     node.retry_count += 1
 
 
 def step_retrying(state: RunState, event: Event, node: Node) -> None:
+    """The attempt is over, the next one starts now or when its timer fires."""
     private: dict[str, Any] = event.private or {}
     close_decision(state, node, CANCELLED, event.at)
     close_tasks(state, node)
@@ -160,6 +166,7 @@ def step_retrying(state: RunState, event: Event, node: Node) -> None:
 
 
 def step_suspended(state: RunState, event: Event, node: Node) -> None:
+    """The step rests until something from outside arrives."""
     node.reason = (event.payload or {})["reason"]
     if node.reason == "interrupted":
         close_tasks(state, node)
@@ -185,6 +192,7 @@ def _pause_timeout(state: RunState, node: Node, at: int) -> None:
 
 
 def wait_started(state: RunState, event: Event, node: Node) -> None:
+    """A wait began; an early signal ends it at once."""
     private: dict[str, Any] = event.private or {}
     node.waiting = {"signal": private.get("signal")}
     if "arrived" in private:
@@ -199,6 +207,7 @@ def wait_started(state: RunState, event: Event, node: Node) -> None:
 
 
 def decision_requested(state: RunState, event: Event, node: Node) -> None:
+    """A question was asked."""
     payload: dict[str, Any] = event.payload or {}
     private: dict[str, Any] = event.private or {}
     timeout_at = private.get("timeout_at")
@@ -213,6 +222,7 @@ def decision_requested(state: RunState, event: Event, node: Node) -> None:
 
 
 def decision_resolved(state: RunState, event: Event, node: Node) -> None:
+    """A question was answered or ran out of time."""
     payload: dict[str, Any] = event.payload or {}
     decision = state.decisions[payload["decision_id"]]
     timed_out = bool(payload.get("timed_out"))
@@ -228,6 +238,7 @@ def decision_resolved(state: RunState, event: Event, node: Node) -> None:
 
 
 def close_decision(state: RunState, node: Node, status: str, at: int) -> None:
+    """Close the open question of a step without an answer."""
     decision = state.decisions.get(node.decision) if node.decision else None
     if decision is not None and decision.status == PENDING:
         decision.status = status
@@ -236,6 +247,7 @@ def close_decision(state: RunState, node: Node, status: str, at: int) -> None:
 
 
 def signal_received(state: RunState, event: Event, node: Node | None) -> None:
+    """A signal was accepted; it may wake a waiting step or be kept for one to come."""
     private: dict[str, Any] = event.private or {}
     payload: Json = (event.payload or {}).get("payload")
     if "store" in private:
@@ -247,6 +259,7 @@ def signal_received(state: RunState, event: Event, node: Node | None) -> None:
 
 
 def variable_set(state: RunState, event: Event, node: Node | None) -> None:
+    """One key of the context changed."""
     payload: dict[str, Any] = event.payload or {}
     private: dict[str, Any] = event.private or {}
     key, value = payload["key"], payload["value"]

@@ -13,16 +13,19 @@ _command = tuple.__new__
 
 
 def issue(state: RunState, node: Node, command: StartTimer) -> None:
+    """Issue a timer of a step."""
     node.timers = (*node.timers, command.task)
     issue_plain(state, command)
 
 
 def issue_plain(state: RunState, command: StartTimer) -> None:
+    """Issue a timer of the run itself."""
     state.outstanding[command.task] = command
     state.issued[command.task] = command
 
 
 def withdraw(state: RunState, task: str) -> None:
+    """Take a command back, in silence when it has not left yet."""
     command = state.outstanding.pop(task, None)
     if command is None:
         return
@@ -33,6 +36,7 @@ def withdraw(state: RunState, task: str) -> None:
 
 
 def close_tasks(state: RunState, node: Node) -> None:
+    """Withdraw everything a step has outstanding."""
     withdraw(state, f"{node.key}#{node.attempt}")
     for task in node.timers:
         withdraw(state, task)
@@ -40,6 +44,7 @@ def close_tasks(state: RunState, node: Node) -> None:
 
 
 def issue_action(state: RunState, node: Node, at: int, params: Json, holes: list[Any]) -> None:
+    """Issue the action of the current attempt."""
     plan = node.plan
     node.input = params
     task = f"{node.key}#{node.attempt}"

@@ -1,7 +1,8 @@
 """The daemon's ASGI application: the guard, the routes, and the moment from which they answer.
 
 The application exists before the engine does, because the port must be bound before anything else happens. Until the
-engine is attached, and again once it is stopping, every route answers 503.
+engine is attached every route answers 503. Once it is stopping nobody new is let in, but whoever is connected is still
+served: stock clients ask for the list of tools before they hand out the answer of a call.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from opcode_kernel import __version__
-from opcode_kernel.server.calls import open_calls
-from opcode_kernel.server.http_answers import rpc_error, send_json
+from opcode_kernel.server.asgi import rpc_error, send_json
+from opcode_kernel.server.calls import Calls, open_calls
 from opcode_kernel.server.mcp import ToolServer, build_server
 from opcode_kernel.server.security import Guard
 from opcode_kernel.server.sessions import Sessions
@@ -29,6 +30,8 @@ from opcode_kernel.server.tools import collect_tools
 _UNAVAILABLE = -32000
 #: How long the last answers may take to leave once the engine is closed, in seconds.
 _LAST_ANSWERS = 1.5
+#: How long a client that waited for an answer may still ask something about it, in seconds.
+_LINGER = 0.3
 
 
 class Application:
@@ -42,6 +45,8 @@ class Application:
         self._routes: dict[str, ASGIApp] = {}
         self._state = "starting"
         self._tools: ToolServer
+        self._calls: Calls
+        self._waited_for = False
 
     @property
     def state(self) -> str:
@@ -56,13 +61,17 @@ class Application:
         async with open_calls() as calls:
             self._tools = ToolServer(self.sessions, calls, tool_names=self.settings.tool_names)
             server = build_server(self._tools)
-            sse = SseTransport(server, self.sessions, base_url=self.settings.base_url)
-            async with StreamableTransport(server, self.sessions, self.settings.max_body_bytes) as streamable:
+            limit = self.settings.max_body_bytes
+            sse = SseTransport(server, self.sessions, base_url=self.settings.base_url, max_body_bytes=limit)
+            async with StreamableTransport(server, self.sessions, limit) as streamable:
                 self._routes = {"/sse": sse.connect, "/message": sse.post, "/mcp": streamable}
+                self._calls = calls
                 try:
                     yield
                     with anyio.move_on_after(_LAST_ANSWERS):
                         await calls.settle()
+                    if self._waited_for:
+                        await anyio.sleep(_LINGER)
                 finally:
                     self._state = "stopping"
                     sse.close_all()
@@ -79,8 +88,9 @@ class Application:
         self._state = "ready"
 
     def stop_intake(self) -> None:
-        """Refuse what is new from now on; what is in flight still gets its answer."""
+        """Let nobody new in from now on; what is in flight still gets its answer."""
         self._state = "stopping"
+        self._waited_for = self._calls.in_flight > 0
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -88,7 +98,7 @@ class Application:
             path = path.removeprefix(self._prefix)
         if path == "/healthz":
             await self._health(scope, send)
-        elif self._state != "ready":
+        elif self._state == "starting" or (self._state == "stopping" and _opens_a_session(path, scope)):
             body = rpc_error(_UNAVAILABLE, f"the server is {self._state}; try again in a moment")
             await send_json(send, 503, body, headers=[(b"retry-after", b"1")])
         elif (route := self._routes.get(path)) is not None:
@@ -103,3 +113,7 @@ class Application:
             return
         body = {"status": self._state, "version": __version__, "connections": len(self.sessions)}
         await send_json(send, 200 if self._state == "ready" else 503, body)
+
+
+def _opens_a_session(path: str, scope: Scope) -> bool:
+    return path == "/sse" or (path == "/mcp" and not any(name == b"mcp-session-id" for name, _ in scope["headers"]))

@@ -27,6 +27,9 @@ from opcode_kernel.server.commands.common import complain, say_json
 
 COMMANDS: tuple[ModuleType, ...] = (serve, install, mcp_stdio, run, definitions, catalogue, secret, doctor)
 
+#: What the extra `daemon` of the distribution brings along.
+_EXTRAS = frozenset({"mcp", "mcp_types", "pydantic", "starlette", "tortoise", "uvicorn"})
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every command; each command module adds its own."""
@@ -74,11 +77,16 @@ def root_of(error: BaseException) -> BaseException:
 def _report(error: BaseException, *, json_too: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         return 130
-    ours = isinstance(error, OpcodeError)
-    message = error.message if isinstance(error, OpcodeError) else f"{type(error).__name__}: {error}"
-    complain(message if ours else f"unexpected failure: {message}")
+    if not isinstance(error, OpcodeError):
+        error = OpcodeError(_unexpected(error))
+    complain(error.message)
     if json_too:
-        code = error.code if isinstance(error, OpcodeError) else "EXECUTION_ERROR"
-        details = error.details if isinstance(error, OpcodeError) else {}
-        say_json({"error": {"code": code, "message": message, **({"details": details} if details else {})}})
+        details = {"details": error.details} if error.details else {}
+        say_json({"error": {"code": error.code, "message": error.message, **details}})
     return 2 if isinstance(error, SettingsError) else 1
+
+
+def _unexpected(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return f"this needs the package {error.name}: pip install 'opcode-kernel[daemon]'"
+    return f"unexpected failure: {type(error).__name__}: {error}"

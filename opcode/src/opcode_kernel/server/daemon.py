@@ -13,14 +13,14 @@ import socket
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 from anyio.abc import TaskStatus
 
 from opcode_kernel.errors import SettingsError
 from opcode_kernel.server import logs
-from opcode_kernel.server.instance import InstanceLock, bind_socket
+from opcode_kernel.server.instance import InstanceLock, bind_socket, remove_pid_file
 from opcode_kernel.server.settings import HOT, Settings
 
 #: What the process may take beyond the grace before it is ended the hard way, in seconds.
@@ -41,7 +41,7 @@ def serve(settings: Settings, reload: Callable[[], Settings] | None = None) -> i
     logs.configure(settings.log_level)
     with InstanceLock(settings.home) as lock, bind_socket(settings.listen_addr) as sock:
         settings = settings.at_port(sock.getsockname()[1])
-        lock.publish(settings.client_url)
+        lock.publish(settings.local_url)
         options = {"use_uvloop": find_spec("uvloop") is not None}
         anyio.run(_serve, settings, sock, reload or (lambda: settings), backend="asyncio", backend_options=options)
     return 0
@@ -101,10 +101,10 @@ async def _signals(
                 settings = _reload(settings, reload)
             elif stop.is_set():
                 log.warning("second signal: leaving at once")
-                os._exit(1)
+                _leave(settings)
             else:
                 log.info("stopping", signal=signal.Signals(number).name, grace_seconds=settings.shutdown_grace)
-                _end_after(settings.shutdown_grace + _OVERTIME)
+                _end_after(settings.shutdown_grace + _OVERTIME, settings)
                 stop.set()
 
 
@@ -123,13 +123,19 @@ def _reload(settings: Settings, reload: Callable[[], Settings]) -> Settings:
     return fresh
 
 
-def _end_after(seconds: float) -> None:
+def _end_after(seconds: float, settings: Settings) -> None:
     """Make sure that a step which does not let go cannot keep the process; its run is parked at the next start."""
 
     def end() -> None:
         logs.get_logger().error("the grace is over; leaving what does not stop")
-        os._exit(1)
+        _leave(settings)
 
     watchdog = threading.Timer(seconds, end)
     watchdog.daemon = True
     watchdog.start()
+
+
+def _leave(settings: Settings) -> NoReturn:
+    """End the process without waiting for anything; the lock goes with it, the pid file must be taken away."""
+    remove_pid_file(settings.home)
+    os._exit(1)

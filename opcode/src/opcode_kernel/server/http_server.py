@@ -11,6 +11,9 @@ from typing import Any
 import anyio
 import uvicorn
 
+#: Beyond this many connections newcomers get 503 instead of memory.
+_MAX_CONNECTIONS = 4096
+
 
 class _Server(uvicorn.Server):
     """Leaves signals to the daemon, and says when it listens."""
@@ -40,6 +43,7 @@ async def http_server(app: Any, sock: socket.socket) -> AsyncIterator[None]:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=1,
+        limit_concurrency=_MAX_CONNECTIONS,
     )
     server = _Server(config)
     async with anyio.create_task_group() as tasks:

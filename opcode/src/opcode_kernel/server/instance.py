@@ -82,9 +82,14 @@ class InstanceLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        (self._home / _PID).unlink(missing_ok=True)
+        remove_pid_file(self._home)
         os.ftruncate(self._fd, 0)
         os.close(self._fd)
+
+
+def remove_pid_file(home: Path) -> None:
+    """Take the pid file away; only the holder of the lock may."""
+    (home / _PID).unlink(missing_ok=True)
 
 
 def live_owner(home: Path) -> Owner | None:

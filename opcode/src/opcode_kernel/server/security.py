@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
+from itertools import count
+from secrets import token_hex
 from typing import NamedTuple
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from mcp_types import INVALID_REQUEST
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from opcode_kernel.server import logs
-from opcode_kernel.server.http_answers import rpc_error, send_json
+from opcode_kernel.server.asgi import read_body, rpc_error, send_json
 from opcode_kernel.server.settings import Settings
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -43,6 +44,7 @@ class Guard:
         self._settings = settings
         self._hosts = _allowed_hosts(settings)
         self._origins = frozenset(origin.lower() for origin in _allowed_origins(settings))
+        self._boot, self._numbers = token_hex(4), count(1)
         self._token = None if settings.auth_token is None else settings.auth_token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +54,7 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
-        with logs.bind(request_id=uuid4().hex[:16]):
+        with logs.bind(request_id=f"{self._boot}-{next(self._numbers)}"):
             refusal = self._judge(scope, headers)
             if refusal is None and scope["method"] in _WITH_BODY:
                 body = await _limited_body(receive, headers, self._settings.max_body_bytes)
@@ -137,23 +139,11 @@ def _allowed_origins(settings: Settings) -> Iterable[str]:
 
 
 async def _limited_body(receive: Receive, headers: Headers, limit: int) -> bytes | None:
-    """Return the whole body, or None as soon as it is known to be too large."""
+    """Return the whole body, or None when it is announced or turns out to be too large."""
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > limit:
         return None
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b"".join(chunks)
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            return None
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+    return await read_body(receive, limit)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

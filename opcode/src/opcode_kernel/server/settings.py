@@ -80,10 +80,15 @@ class Settings:
         return self.home / "settings.json"
 
     @property
+    def local_url(self) -> str:
+        """The URL under which programs of this machine reach the daemon."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.listen_addr.host, self.listen_addr.host)  # noqa: S104
+        return f"http://{Address(host, self.listen_addr.port)}"
+
+    @property
     def client_url(self) -> str:
-        """The URL under which clients of this machine reach the daemon."""
-        host = "127.0.0.1" if self.listen_addr.host in ("0.0.0.0", "::") else self.listen_addr.host  # noqa: S104
-        return self.base_url or f"http://{Address(host, self.listen_addr.port)}"
+        """The URL that clients are told to use."""
+        return self.base_url or self.local_url
 
     def check_exposure(self) -> None:
         """Refuse to be reachable from other machines without a token.

@@ -20,11 +20,11 @@ from mcp.server.lowlevel import Server
 from mcp.shared._context_streams import ContextSendStream, create_context_streams
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from opcode_kernel.errors import Json
 from opcode_kernel.server import logs
-from opcode_kernel.server.http_answers import rpc_error, send_json, send_plain
+from opcode_kernel.server.asgi import read_body, rpc_error, send_json, send_plain
 from opcode_kernel.server.sessions import CONNECTION, Sessions
 
 #: Messages that may wait per direction; a full queue towards the client holds back answers, never drops them.
@@ -90,12 +90,19 @@ class SseTransport:
     """Both endpoints, and the streams that are open between them."""
 
     def __init__(
-        self, server: Server[Any], sessions: Sessions, *, base_url: str | None = None, heartbeat: float = 30.0
+        self,
+        server: Server[Any],
+        sessions: Sessions,
+        *,
+        base_url: str | None = None,
+        max_body_bytes: int = 4 << 20,
+        heartbeat: float = 30.0,
     ) -> None:
         self._server = server
         self._sessions = sessions
         self._endpoint = f"{base_url or ''}/message?sessionId="
         self._heartbeat = heartbeat
+        self._max_body_bytes = max_body_bytes
         self._streams: dict[str, _Stream] = {}
         self._gone = anyio.Event()
 
@@ -157,7 +164,7 @@ class SseTransport:
             await send_json(send, 400, rpc_error(types.INVALID_PARAMS, sentence))
             return
         try:
-            body = orjson.loads(await read_body(receive))
+            body = orjson.loads(await read_body(receive, self._max_body_bytes) or b"")
         except orjson.JSONDecodeError as error:
             await send_json(send, 400, rpc_error(types.PARSE_ERROR, f"Parse error: {error}"))
             return
@@ -187,18 +194,6 @@ async def _take(stream: _Stream, body: Json) -> None:
         await stream.inbox.send(SessionMessage(message))
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
         logs.get_logger().debug("message for a stream that has just closed")
-
-
-async def read_body(receive: Receive) -> bytes:
-    """Return the whole body of a request; its size has been limited before."""
-    chunks: list[bytes] = []
-    while True:
-        message: Message = await receive()
-        if message["type"] == "http.disconnect":
-            return b"".join(chunks)
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(chunks)
 
 
 def _event(data: bytes) -> bytes:

@@ -59,12 +59,13 @@ async def bridge(url: str, token: str | None) -> None:
 
 
 async def _pump(source: Any, sink: Any, scope: anyio.CancelScope) -> None:
-    """Pass messages on; malformed ones are dropped, for they have no id to answer to."""
-    async for item in source:
-        if isinstance(item, Exception):
-            logs.get_logger().warning("malformed message dropped", error=str(item)[:200])
-            continue
-        await sink.send(item)
+    """Pass messages on; malformed ones are dropped, for they have no id to answer to. Both streams are closed."""
+    async with source, sink:
+        async for item in source:
+            if isinstance(item, Exception):
+                logs.get_logger().warning("malformed message dropped", error=str(item)[:200])
+                continue
+            await sink.send(item)
     scope.cancel()
 
 

@@ -114,7 +114,10 @@ class RunWrite(NamedTuple):
 
 
 class RunFilter(NamedTuple):
-    """Conditions on runs, all of them optional and combined; newest first unless `ascending`."""
+    """Conditions on runs, all of them optional and combined; newest first unless `ascending`.
+
+    `since` and `until` are about `created_at`: `since` is in, `until` is out.
+    """
 
     status: str | None = None
     agent_id: str | None = None
@@ -164,8 +167,9 @@ class Store(Protocol):
     async def append(self, writes: Sequence[RunWrite]) -> None:
         """Write all of it in one transaction, or nothing; returns when it is as durable as the store promises.
 
-        (run id, sequence) is unique: a second writer of the same sequence gets `ConflictError` and nothing of the
-        batch is written. A `RunWrite.run` of a new run inserts it; `(agent_id, start_key)` is unique when a key is
+        Events continue their run's log: a second writer of a sequence, or one that would leave a gap, gets
+        `ConflictError` and nothing of the batch is written. A `RunWrite.run` of a new run inserts it, later ones change
+        what can change (not whose run of what it is); `(agent_id, start_key)` is unique when a key is
         given, and a second one is a `ConflictError` too. Callers may overlap; each sees its own batch in order.
         """
         ...

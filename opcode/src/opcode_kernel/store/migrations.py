@@ -56,7 +56,7 @@ _TABLES = (
     """CREATE TABLE agents (
         id VARCHAR(255) NOT NULL PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL, created_at BIGINT NOT NULL,
         last_seen_at BIGINT NOT NULL)""",
-    '''CREATE TABLE meta ("key" VARCHAR(255) NOT NULL PRIMARY KEY, value TEXT NOT NULL)''',
+    """CREATE TABLE meta ("key" VARCHAR(255) NOT NULL PRIMARY KEY, value TEXT NOT NULL)""",
     """CREATE TABLE secrets (
         name VARCHAR(255) NOT NULL PRIMARY KEY, value BLOB NOT NULL, created_at BIGINT NOT NULL,
         updated_at BIGINT NOT NULL)""",

@@ -90,7 +90,10 @@ def template_values(row: TemplateRow) -> tuple[Any, ...]:
 def event_of(values: Sequence[Any]) -> Event:
     """Read an event from its own columns, in the order of the record."""
     sequence, kind, step_id, payload, at, agent_id, private = values
-    return Event(sequence, kind, step_id, _json(payload), at, agent_id, _json(private))
+    # Written out: a replay comes here for every event.
+    shown = None if payload is None else decode(payload)
+    hidden = None if private is None else decode(private)
+    return Event(sequence, kind, step_id, shown, at, agent_id, hidden)
 
 
 def stored_event_of(values: Sequence[Any]) -> StoredEvent:
@@ -100,21 +103,20 @@ def stored_event_of(values: Sequence[Any]) -> StoredEvent:
 
 def run_of(values: Sequence[Any]) -> RunRow:
     """Read a run from its columns."""
-    return RunRow(*values[:9], decode(values[9]), _json(values[10]), _json(values[11]), *values[12:])
+    return RunRow._make((*values[:9], decode(values[9]), _json(values[10]), _json(values[11]), *values[12:]))
 
 
 def step_of(values: Sequence[Any]) -> StepRow:
     """Read a step from its columns."""
-    return StepRow(*values[:3], _json(values[3]), _json(values[4]), _json(values[5]), *values[6:])
+    return StepRow._make((*values[:3], _json(values[3]), _json(values[4]), _json(values[5]), *values[6:]))
 
 
 def decision_of(values: Sequence[Any]) -> DecisionRow:
     """Read a decision from its columns."""
-    return DecisionRow(
-        *values[:5], decode(values[5]), decode(values[6]), *values[7:9], _json(values[9]), *values[10:]
-    )  # fmt: skip
+    context, options = decode(values[5]), decode(values[6])
+    return DecisionRow._make((*values[:5], context, options, *values[7:9], _json(values[9]), *values[10:]))
 
 
 def template_of(values: Sequence[Any]) -> TemplateRow:
     """Read a template from its columns."""
-    return TemplateRow(*values[:3], decode(values[3]), *(_json(text) for text in values[4:7]), *values[7:])
+    return TemplateRow._make((*values[:3], decode(values[3]), *(_json(text) for text in values[4:7]), *values[7:]))

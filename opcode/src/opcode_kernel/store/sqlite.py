@@ -30,7 +30,9 @@ def locate(location: str | Path) -> Path:
         raise StoreError(f"expected a path or sqlite:///path, found a {scheme}:// URL", retryable=False)
     path = rest if separator else text
     if not path or path.startswith((":memory:", "file:")) or "?" in path or "\0" in path:
-        raise StoreError(f"expected the path of a database file, found {text!r}; MemoryStore needs none", retryable=False)
+        raise StoreError(
+            f"expected the path of a database file, found {text!r}; MemoryStore needs none", retryable=False
+        )
     return Path(path)
 
 

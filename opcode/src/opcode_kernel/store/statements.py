@@ -18,7 +18,7 @@ _TOUCH_AGENT = """
     RETURNING id, name, type, created_at, last_seen_at"""
 _SET_META = """
     INSERT INTO meta ("key", value) VALUES (?, ?) ON CONFLICT ("key") DO UPDATE SET value = excluded.value"""
-_PUT_SECRET = """
+_PUT_ENCRYPTED = """
     INSERT INTO secrets (name, value, created_at, updated_at) VALUES (?, ?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at"""
 
@@ -42,7 +42,7 @@ def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
 
 def put_secret(connection: sqlite3.Connection, row: SecretRow) -> None:
     """Insert or replace a secret, its creation time kept."""
-    connection.execute(_PUT_SECRET, row)
+    connection.execute(_PUT_ENCRYPTED, row)
 
 
 def delete_secret(connection: sqlite3.Connection, name: str) -> bool:

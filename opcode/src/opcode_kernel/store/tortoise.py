@@ -134,7 +134,9 @@ def _running_loop() -> asyncio.AbstractEventLoop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        raise StoreError("expected an asyncio event loop, found another; use MemoryStore there", retryable=False) from None
+        raise StoreError(
+            "expected an asyncio event loop, found another; use MemoryStore there", retryable=False
+        ) from None
 
 
 def _deliver(loop: asyncio.AbstractEventLoop, outcomes: list[Outcome]) -> None:

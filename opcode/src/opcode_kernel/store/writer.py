@@ -159,7 +159,9 @@ class Writer:
                 tail = _stored_tail(connection, run_id)
             # The first event of an unknown run needs no look: the unique index refuses a second one.
             if tail is not None and tail != first - 1:
-                raise ConflictError(f"expected event {tail + 1} of run {run_id}, found {first}: another writer was here")
+                raise ConflictError(
+                    f"expected event {tail + 1} of run {run_id}, found {first}: another writer was here"
+                )
             tails[run_id] = last
 
     def _remember(self, tails: dict[str, int]) -> None:
