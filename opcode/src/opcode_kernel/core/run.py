@@ -251,10 +251,11 @@ class Run:
         """Carry on until nothing follows any more."""
         state = self.state
         ready, touched = state.ready, state.touched
+        no_fallbacks = not self.plan.root.fallbacks
         while True:
             if ready:
                 node = ready.popleft()
-                if node.plan.plain and node.attempt == 0 and state.status == ACTIVE and not state.failures:
+                if node.plan.plain and node.attempt == 0 and state.status is ACTIVE and not state.failures:
                     self._start_plain(node)
                 else:
                     self._begin(node)
@@ -262,7 +263,7 @@ class Run:
                 self._advance(touched.popleft(), None)
             elif state.quiet:
                 settling.rest_containers(self)
-            elif (state.acting and state.root.live and not state.root.plan.fallbacks) or not settling.settle(self):
+            elif (no_fallbacks and state.acting and state.root.live) or not settling.settle(self):
                 break
 
     def _start_plain(self, node: Node) -> None:

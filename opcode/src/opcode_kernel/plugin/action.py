@@ -171,6 +171,11 @@ class Action:
         """Whether the function can run where it is called, without a task or a thread."""
         return not self.blocking and not inspect.iscoroutinefunction(self.run)
 
+    @cached_property
+    def immediate(self) -> bool:
+        """Whether it may run at once: inline, and a repetition after a crash does no harm."""
+        return self.inline and self.effect != "effect"
+
     def describe(self) -> dict[str, Json]:
         """Return the descriptor of spec 02 section 1.2: name, description, effect and both schemas."""
         empty: dict[str, Json] = {"type": "object", "properties": {}, "additionalProperties": True}

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import anyio
 
-from opcode_kernel.errors import OpcodeError
+from opcode_kernel.errors import OpcodeError, StoreError
 from opcode_kernel.runtime.hub import Hub
 from opcode_kernel.store.base import RunWrite, Store
 
@@ -59,6 +59,18 @@ class Committer:
                 await self._write_queue()
         if self._failed and run_id in self._failed:
             raise self._failed.pop(run_id)
+
+    def settle_now(self) -> bool:
+        """Write the queue without waiting, where the store can do that: one in memory. Tells whether it was done."""
+        if self._store.durable or self._writing:
+            return False
+        write = self._write_queue()
+        try:
+            write.send(None)
+        except StopIteration:
+            return not self._failed
+        write.close()
+        raise StoreError("a store that is not durable must not wait while it appends")
 
     async def serve(self) -> NoReturn:
         """Write what is queued without a waiter, until cancelled."""

@@ -75,6 +75,8 @@ class LiveRun:
         if run is not None:
             self.run: Run = run
         self.error: Exception | None = None
+        #: Whether the run came to rest and was let go.
+        self.rested = False
         #: Cancel scopes of the actions that are running now.
         self.scopes: dict[str, anyio.CancelScope] = {}
         self._inbox: deque[tuple[Message | None, Reply | None]] = deque()
@@ -104,9 +106,10 @@ class LiveRun:
 
     async def settled(self) -> None:
         """Return once the run is durably at rest: terminal or suspended."""
-        event = anyio.Event()
-        self._settled.append(event)
-        await event.wait()
+        if not self.rested:
+            event = anyio.Event()
+            self._settled.append(event)
+            await event.wait()
         if self.error is not None:
             raise self.error
 
@@ -124,8 +127,10 @@ class LiveRun:
 
     async def _loop(self) -> None:
         while True:
-            if self._inbox or self._inline:
-                await self._drain()
+            while self._inbox or self._inline:
+                self._drain()
+                if self._inbox or self._inline:
+                    await anyio.lowlevel.checkpoint()
             resting = self._is_resting()
             if self._effects or self._replies or resting:
                 await self._flush()
@@ -136,11 +141,7 @@ class LiveRun:
                 if self._inbox or self._inline:
                     continue
                 if resting:
-                    # No await between this look at the inbox and letting go: a message reaches this loop or a new one.
-                    self.engine.let_go(self)
-                    for event in self._settled:
-                        event.set()
-                    self._settled.clear()
+                    self._let_go()
                     return
             elif self._unsaved:
                 self._submit()
@@ -150,13 +151,36 @@ class LiveRun:
                 await self._wake.wait()
                 self._wake = None
 
-    async def _drain(self) -> None:
-        """Take in what has arrived and what inline actions answer, until neither is left."""
+    def sprint(self) -> bool:
+        """Go as far as possible without waiting; True when that was all the way to the end.
+
+        Most runs of pure steps over a store in memory need no task of their own this way.
+        """
+        self._drain()
+        if self._inbox or self._inline or self._effects or not self._is_resting():
+            return False
+        self._submit()
+        if not self.engine.committer.settle_now():
+            return False
+        self._let_go()
+        return True
+
+    def _let_go(self) -> None:
+        """Leave the engine. Nothing is awaited since the last look at the inbox, so no message can be lost."""
+        self.rested = True
+        self.engine.let_go(self)
+        for event in self._settled:
+            event.set()
+        self._settled.clear()
+
+    def _drain(self) -> None:
+        """Take in what has arrived and what inline actions answer, up to one turn."""
         run, inbox, inline = self.run, self._inbox, self._inline
         handle, unsaved, clock = run.handle, self._unsaved, self.engine.clock
         run_inline, outstanding = self.engine.runner.run_inline, run.state.outstanding
         turns = 0
-        while inbox or inline:
+        while (inbox or inline) and turns < TURN:
+            turns += 1
             reply = None
             message: Message | None
             if inline:
@@ -176,12 +200,12 @@ class LiveRun:
                 if events:
                     unsaved += events
                 for issued in commands:
-                    self.issue(issued)
+                    if type(issued) is RunAction and issued.binding is not None and issued.binding.immediate:
+                        inline.append(issued)
+                    else:
+                        self.issue(issued)
             if reply is not None:
                 self._replies.append(reply)
-            turns += 1
-            if turns % TURN == 0:
-                await anyio.lowlevel.checkpoint()
 
     def issue(self, command: Command) -> None:
         """Carry out a command, or keep it until the barrier when it has effects."""

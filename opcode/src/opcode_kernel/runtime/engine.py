@@ -178,7 +178,8 @@ class Engine:
             message.parent_run_id, message.depth = parent.run_id, parent.depth + 1
             message.parent_step_id, message.parent_task = command.step_id, command.task
         live.push(message)
-        self.nursery.spawn(live.drive)
+        if not live.sprint():
+            self.nursery.spawn(live.drive)
         return live
 
     async def start_child(
@@ -402,16 +403,21 @@ async def open_engine(
     options = options or EngineOptions()
     if options.recovery not in POLICIES:
         raise DefinitionError(f"expected recovery to be one of {', '.join(POLICIES)}, found {options.recovery!r}")
+    failed: Exception | None = None
     async with open_nursery() as nursery, anyio.create_task_group() as services:
         engine = Engine(store, registry, options, vault, notifier, nursery)
         for source, observer in registry.hooks("opcode_committed"):
             engine.hub.observe(source.distribution, observer)
         services.start_soon(engine.committer.serve)
-        await recover(engine)
-        services.start_soon(engine.timers.serve)
         try:
+            await recover(engine)
+            services.start_soon(engine.timers.serve)
             yield engine
+        except Exception as error:  # noqa: BLE001 - kept out of the group, so that callers see it as it is
+            failed = error
         finally:
             with anyio.CancelScope(shield=True):
                 await engine.shut_down()
             services.cancel_scope.cancel()
+    if failed is not None:
+        raise failed

@@ -114,9 +114,14 @@ def tell(run_id: str, events: Sequence[Event]) -> None:
     for event in events:
         word = _LINES.get(event.type)
         if word is not None:
-            error = (event.payload or {}).get("error")
-            reason = f"  {shorten(error.get('message', ''), 100)}" if isinstance(error, dict) else ""
-            sys.stderr.write(f"{word:<6} {event.step_id}{reason}\n")
+            sys.stderr.write(f"{word:<6} {event.step_id}{_remark(event.payload or {})}\n")
+
+
+def _remark(payload: dict[str, Json]) -> str:
+    """Return what there is to say beside the name of the step: why it failed, or how long it took."""
+    if payload.get("error"):
+        return f"  [{payload.get('code')}] {shorten(payload['error'], 100)}"
+    return f"  {payload['duration_ms']} ms" if payload.get("duration_ms") else ""
 
 
 def _answerable(result: dict[str, Json], answers: dict[str, str]) -> str | None:
