@@ -20,6 +20,10 @@ _EXACT = " "
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
+class NotJsonError(ValueError):
+    """A value that JSON cannot express."""
+
+
 def encode(value: Json) -> str:
     """Return a JSON value as text that `decode` reads back equal (tuples come back as lists, enums and UUIDs plain).
 
@@ -34,7 +38,7 @@ def encode(value: Json) -> str:
         return _encode_exactly(value)
     # A NaN looks like a null by now, so only text with a null in it can hide one.
     if b"null" in text and not _all_finite(value):
-        raise ValueError(_complaint(value))
+        raise NotJsonError(_complaint(value))
     return text.decode()
 
 
@@ -45,7 +49,7 @@ def measure(value: Json) -> int:
     except TypeError:
         return len(_encode_exactly(value))
     if b"null" in text and not _all_finite(value):
-        raise ValueError(_complaint(value))
+        raise NotJsonError(_complaint(value))
     return len(text)
 
 
@@ -64,10 +68,10 @@ def _encode_exactly(value: Json) -> str:
     try:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
-        raise ValueError(_complaint(value)) from None
+        raise NotJsonError(_complaint(value)) from None
     # The standard library turns other keys into strings, which would come back as a different value.
     if not _all_keys_text(value):
-        raise ValueError(_complaint(value))
+        raise NotJsonError(_complaint(value))
     return _EXACT + text
 
 

@@ -59,7 +59,7 @@ def test_a_failed_run_is_exit_code_1_and_shows_why(file, capsys):
     shown = capsys.readouterr()
     assert "same  failed" in shown.out
     assert "ASSERTION_FAILED" in shown.out
-    assert "failed same" in shown.err
+    assert "failed same  [ASSERTION_FAILED]" in shown.err
 
 
 def test_a_completed_run_is_exit_code_0_and_keeps_nothing(file, home, capsys):

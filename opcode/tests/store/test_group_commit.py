@@ -257,9 +257,7 @@ async def test_nothing_is_left_behind_by_a_failed_or_a_normal_opening(tmp_path: 
     assert threading.active_count() == before
 
 
-async def test_a_busy_loop_does_not_starve_the_writer(tmp_path: Path) -> None:
-    """Without the loop's pauses a commit waits here until the loop has nothing left to do."""
-
+async def test_commits_go_on_under_a_busy_loop(tmp_path: Path) -> None:
     async def burn() -> None:
         while True:
             end = time.monotonic() + 0.0005

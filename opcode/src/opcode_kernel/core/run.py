@@ -35,7 +35,7 @@ from opcode_kernel.core.messages import (
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.state import ACTIVE, PENDING, RUNNING, SUSPENDED, TERMINAL_RUN, Node, RunState
-from opcode_kernel.core.step_fold import call_started, completed
+from opcode_kernel.core.step_fold import completed, plain_started
 from opcode_kernel.core.step_type import Call, Complete, Decision, Directive, Fail, Note, Open, Wait
 from opcode_kernel.core.times import MILLISECOND, iso
 from opcode_kernel.core.view import View
@@ -275,7 +275,7 @@ class Run:
         sequence = state.sequence = state.sequence + 1
         state.updated_at = now
         self.events.append(_new(Event, (sequence, "step_started", node.path, plan.started, now, state.agent_id, None)))
-        call_started(state, node, 1, now, plan.config.params.value, [])
+        plain_started(state, node, now)
         state.dirty[node] = None
 
     def _begin(self, node: Node) -> None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from opcode_kernel.codec import measure
+from opcode_kernel.codec import NotJsonError, measure
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.interpolation import fill_holes
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended
 from opcode_kernel.core.times import MILLISECOND, SECOND
-from opcode_kernel.errors import ActionError, Failure, Json, OpcodeError, VaultError
+from opcode_kernel.errors import ActionError, Failure, Json, VaultError
 from opcode_kernel.plugin.action import Action, Suspended
 from opcode_kernel.runtime.context import StepContext
 
@@ -49,9 +49,8 @@ class ActionRunner:
             decoder = action.decoder
             params = None if decoder is None else decoder.decode(self._revealed(command))
             output = action.run(context, params)
-            self._check(output)
-        except OpcodeError as error:
-            return ActionFailed(command.task, self._failure(error, command))
+            if measure(output) > self._output_limit:
+                self._refuse_size(output)
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises fails its step, never the engine
             return ActionFailed(command.task, self._failure(error, command))
         if self._redactor:
@@ -116,11 +115,10 @@ class ActionRunner:
                 target = action.breaker(params)
                 notes = self._engine.breakers.admit(command.action, target, self._engine.clock())
             output = await self._call(action, context, params, command)
-            self._check(output)
+            if measure(output) > self._output_limit:
+                self._refuse_size(output)
         except Suspended as waiting:
             return ActionSuspended(command.task, waiting.reason, dict(waiting.details))
-        except OpcodeError as error:
-            failure = self._failure(error, command)
         except Exception as error:  # noqa: BLE001 - see run_inline
             failure = self._failure(error, command)
         else:
@@ -151,18 +149,12 @@ class ActionRunner:
         result = action.run(context, params)
         return await result if hasattr(result, "__await__") else result
 
-    def _check(self, output: Json) -> None:
-        """Refuse what is not JSON, and what is too large to be kept."""
-        try:
-            size = measure(output)
-        except ValueError as error:
-            raise ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False) from None
-        if size > self._output_limit:
-            raise ActionError(
-                "EXECUTION_ERROR",
-                f"expected an output of at most {self._output_limit} bytes, found {size}",
-                retryable=False,
-            )
+    def _refuse_size(self, output: Json) -> None:
+        raise ActionError(
+            "EXECUTION_ERROR",
+            f"expected an output of at most {self._output_limit} bytes, found {measure(output)}",
+            retryable=False,
+        )
 
     def _revealed(self, command: RunAction) -> Json:
         """Return the params with the secrets filled in: the last moment before the action sees them."""
@@ -188,6 +180,8 @@ class ActionRunner:
         return value
 
     def _failure(self, error: Exception, command: RunAction) -> Failure:
+        if isinstance(error, NotJsonError):
+            error = ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False)
         if isinstance(error, VaultError):
             error = ActionError("INTERPOLATION_ERROR", error.message, retryable=False,
                                 details={"cause": {"code": "VAULT_ERROR"}})  # fmt: skip

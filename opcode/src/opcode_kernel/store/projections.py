@@ -9,7 +9,6 @@ from opcode_kernel.core.times import MILLISECOND
 from opcode_kernel.errors import Json
 from opcode_kernel.store.base import DecisionRow, RunRow, StepRow
 
-
 #: Half the cost of calling the class of a named tuple; there is one row per step.
 _new = tuple.__new__
 
