@@ -17,7 +17,7 @@ from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.interpolation import fill_holes
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended
 from opcode_kernel.core.times import MILLISECOND, SECOND
-from opcode_kernel.errors import ActionError, Failure, Json, VaultError
+from opcode_kernel.errors import ActionError, Failure, Json, NotFoundError, VaultError
 from opcode_kernel.plugin.action import Action, Suspended
 from opcode_kernel.runtime.context import StepContext
 
@@ -42,12 +42,12 @@ class ActionRunner:
         self._threads = anyio.CapacityLimiter(max(1, self._limit))
 
     def run_inline(self, live: LiveRun, command: RunAction) -> Report:
-        """Run a plain function where we are."""
+        """Run a plain function where we are. Secrets have to be fetched, so a call that needs one is started instead."""
         action: Action = command.binding
         context = StepContext(live, command)
         try:
             decoder = action.decoder
-            params = None if decoder is None else decoder.decode(self._revealed(command))
+            params = None if decoder is None else decoder.decode(command.params)
             output = action.run(context, params)
             if measure(output) > self._output_limit:
                 self._refuse_size(output)
@@ -110,7 +110,8 @@ class ActionRunner:
         notes: list[Any] = []
         target = ""
         try:
-            params = None if action.decoder is None else action.decoder.decode(self._revealed(command))
+            given = await self._revealed(command)
+            params = None if action.decoder is None else action.decoder.decode(given)
             if action.breaker is not None:
                 target = action.breaker(params)
                 notes = self._engine.breakers.admit(command.action, target, self._engine.clock())
@@ -156,35 +157,31 @@ class ActionRunner:
             retryable=False,
         )
 
-    def _revealed(self, command: RunAction) -> Json:
+    async def _revealed(self, command: RunAction) -> Json:
         """Return the params with the secrets filled in: the last moment before the action sees them."""
         if not command.holes:
             return command.params
-        return fill_holes(command.params, command.holes, self._reveal)
+        names = dict.fromkeys(part["secret"] for _, parts in command.holes for part in parts if isinstance(part, dict))
+        values = {name: await self._secret(name) for name in names}
+        return fill_holes(command.params, command.holes, values.__getitem__)
 
-    def _reveal(self, name: str) -> str:
+    async def _secret(self, name: str) -> str:
         vault = self._engine.vault
-        if vault is None:
+        try:
+            if vault is None:
+                raise VaultError("no vault is open; start with OPCODE_VAULT_KEY set")
+            value = await vault.get(name)
+        except (VaultError, NotFoundError) as error:
             raise ActionError(
-                "INTERPOLATION_ERROR",
-                f"the secret {name!r} is needed but no vault is open; start with OPCODE_VAULT_KEY set",
-                retryable=False, details={"cause": {"code": "VAULT_ERROR"}, "secret": name},
-            )  # fmt: skip
-        value = vault.cached(name)
-        if value is None:
-            raise ActionError(
-                "INTERPOLATION_ERROR", f"there is no secret {name!r}; store it with `opcode secret set {name}`",
-                retryable=False, details={"cause": {"code": "NOT_FOUND"}, "secret": name},
-            )  # fmt: skip
-        self._engine.redactor.add(value)
+                "INTERPOLATION_ERROR", f"the secret {name!r} cannot be used: {error.message}", retryable=False,
+                details={"cause": {"code": error.code, "message": error.message}, "secret": name},
+            ) from None  # fmt: skip
+        self._redactor.add(value)
         return value
 
     def _failure(self, error: Exception, command: RunAction) -> Failure:
         if isinstance(error, NotJsonError):
             error = ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False)
-        if isinstance(error, VaultError):
-            error = ActionError("INTERPOLATION_ERROR", error.message, retryable=False,
-                                details={"cause": {"code": "VAULT_ERROR"}})  # fmt: skip
         return self._engine.redactor.failure(Failure.of(error, step_id=command.step_id))
 
 

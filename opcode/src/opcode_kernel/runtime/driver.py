@@ -200,7 +200,12 @@ class LiveRun:
                 if events:
                     unsaved += events
                 for issued in commands:
-                    if type(issued) is RunAction and issued.binding is not None and issued.binding.immediate:
+                    if (
+                        type(issued) is RunAction
+                        and issued.binding is not None
+                        and issued.binding.immediate
+                        and not issued.holes
+                    ):
                         inline.append(issued)
                     else:
                         self.issue(issued)
@@ -215,7 +220,7 @@ class LiveRun:
                 self.push(unavailable(command))
             elif action.effect == "effect":
                 self._effects.append(command)
-            elif action.inline:
+            elif action.inline and not command.holes:
                 self._inline.append(command)
             else:
                 self.engine.runner.start(self, command)
@@ -232,7 +237,7 @@ class LiveRun:
         for command in effects:
             if not self.wants(command.task):
                 continue
-            if command.binding.inline:
+            if command.binding.inline and not command.holes:
                 self._inline.append(command)
             else:
                 self.engine.runner.start(self, command)

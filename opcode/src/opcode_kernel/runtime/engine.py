@@ -54,8 +54,8 @@ class Notifier(Protocol):
 class Vault(Protocol):
     """Where secrets come from while actions run."""
 
-    def cached(self, name: str) -> str | None:
-        """Return the value of a secret, None when there is none (raises `VaultError` when it cannot be read)."""
+    async def get(self, name: str) -> str:
+        """Return the value of a secret (raises `NotFoundError`, `VaultError`)."""
         ...
 
 

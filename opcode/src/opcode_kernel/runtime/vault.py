@@ -78,7 +78,7 @@ async def open_vault(store: Store, passphrase: str | bytes, *, now: Callable[[],
 
 
 class Vault:
-    """The open vault. Values are kept in memory after their first use, and no repr ever shows one."""
+    """The open vault. Values are decrypted at each use and not kept; no repr ever shows one."""
 
     def __init__(self, store: Store, key: _Key, passphrase: bytes, now: Callable[[], int]) -> None:
         self._store = store
@@ -87,14 +87,9 @@ class Vault:
         self._passphrase = passphrase
         self._legacy: AESGCM | None = None
         self._now = now
-        self._values: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<Vault key {self._key.id.hex()}>"
-
-    def cached(self, name: str) -> str | None:
-        """Return a value that was used before, without waiting."""
-        return self._values.get(name)
 
     async def set(self, name: str, value: str) -> None:
         """Store a secret, replacing the value of an existing one.
@@ -105,10 +100,7 @@ class Vault:
         _check_name(name)
         plain = _check_value(name, value)
         now = self._now()
-        # Gone while the write is under way, so that no use in between can get the old value from here.
-        self._values.pop(name, None)
         await self._store.put_secret(SecretRow(name, self._key.seal(name, plain), now, now))
-        self._values[name] = value
 
     async def get(self, name: str) -> str:
         """Return the value of a secret.
@@ -117,13 +109,11 @@ class Vault:
             NotFoundError: there is no such secret.
             VaultError: the stored value is damaged, or was encrypted with another key.
         """
-        value = self._values.get(name)
-        if value is None:
-            row = await self._store.secret(name) if _NAME.fullmatch(name) else None
-            if row is None:
-                raise NotFoundError(f"secret {name!r:.140} not found; store it with `opcode secret set`")
-            value = self._values[name] = await self._decrypt(row)
-        return value
+        # The row is read each time: another process may have changed the secret meanwhile.
+        row = await self._store.secret(name) if _NAME.fullmatch(name) else None
+        if row is None:
+            raise NotFoundError(f"secret {name!r:.140} not found; store it with `opcode secret set`")
+        return await self._decrypt(row)
 
     async def delete(self, name: str) -> None:
         """Delete a secret.
@@ -131,7 +121,6 @@ class Vault:
         Raises:
             NotFoundError: there is no such secret.
         """
-        self._values.pop(name, None)
         if not await self._store.delete_secret(name):
             raise NotFoundError(f"secret {name!r:.140} not found")
 

@@ -61,7 +61,9 @@ class ConditionStep:
     def check(self, config: dict[str, Json]) -> Iterator[ConfigProblem]:
         """Check that there is a test and somewhere to go."""
         yield from check_text(config, "expression")
-        branches = config.get("branches", {} if config.get("default") else None)
+        branches = config.get("branches")
+        if branches is None:
+            branches = {}
         if not isinstance(branches, dict) or not (branches or config.get("default")):
             yield ConfigProblem("branches", "expected an object of branch key to list of steps, or a default")
             return
@@ -102,17 +104,16 @@ class ConditionStep:
     def _choose(self, step: StepView) -> Directive:
         config: Branches = step.config
         key = branch_key(step.evaluate(config.program), config.expression)
-        branch = key if key in config.filled else "default" if config.has_default else None
+        matched = key in config.filled
         payload: dict[str, Json] = {"expression": config.expression, "result": key}
-        if branch is not None:
-            payload["branch"] = branch
         notes: list[Note] = [("condition_evaluated", payload)]
-        if branch is None:
+        if not matched and not config.has_default:
             return Complete({"branch": key, "skipped": True}, notes)
-        if not config.filled.get(branch, True):
+        branch = payload["branch"] = key if matched else "default"
+        if matched and not config.filled[key]:
             return Complete({"branch": key}, notes)
-        body = f"branch:{branch}" if branch in config.filled else "default"
-        return Open([OpenBlock(body, branch)], notes=notes)
+        # A branch may be called `default` too; the prefix of the body tells it from the default list.
+        return Open([OpenBlock(f"branch:{key}" if matched else "default", branch)], notes=notes)
 
 
 def branch_key(value: Json, expression: str = "") -> str:

@@ -15,8 +15,10 @@ from opcode_kernel import (
     ExpressionError,
     Fail,
     Failure,
+    InterpolationError,
     Json,
     Note,
+    OpcodeError,
     Open,
     OpenBlock,
     Program,
@@ -25,14 +27,16 @@ from opcode_kernel import (
     StepView,
     Template,
     Wait,
-    compact_json,
     json_type,
 )  # fmt: skip
-from opcode_steps.checks import check_count, check_enum, check_steps, check_text, has_reference
+from opcode_steps.checks import check_count, check_enum, check_steps, check_text, has_reference, is_given, shown
+from opcode_steps.sizes import cut, within
 
 #: More iterations than this fail the loop (spec 01 section 1.7).
 MAX_ITERATIONS = 10_000
+#: Bytes of an item that events show.
 _SHOWN_ITEM = 4_096
+_MODES = ("for_each", "while", "until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +70,34 @@ class LoopStep:
 
     def check(self, config: dict[str, Json]) -> Iterator[ConfigProblem]:
         """Check mode, source, test and limits."""
-        yield from check_enum(config, "mode", ("for_each", "while", "until"))
+        yield from check_enum(config, "mode", _MODES)
         yield from check_steps(config, "body")
         yield from check_count(config, "max_iter")
         mode = config.get("mode") or "for_each"
         if mode == "for_each":
             over = config.get("over")
             if not isinstance(over, list) and not (isinstance(over, str) and over.strip()):
-                yield ConfigProblem("over", "expected an expression or a list to iterate over, found none")
-        elif mode in ("while", "until"):
+                yield ConfigProblem("over", f"expected an expression or a list to iterate over, found {shown(over)}")
+        elif mode in _MODES:
             yield from check_text(config, "condition")
             if config.get("max_iter") is None:
                 yield ConfigProblem(
                     "max_iter", f"without max_iter this loop ends only by its condition or after {MAX_ITERATIONS} "
                     "iterations with an error", "warning",
                 )  # fmt: skip
+        unused = "condition" if mode == "for_each" else "over"
+        if mode in _MODES and is_given(config.get(unused)):
+            yield ConfigProblem(unused, f"{unused} has no effect in a loop of mode {mode}; remove it", "warning")
 
     def compile(self, step: Step, compiler: Compiler) -> LoopPlan:
         """Compile source, test and body."""
         config = step.config
         mode = config.get("mode") or "for_each"
         compiler.block("body", config["body"])
-        over: Json = config.get("over")
-        condition: str = config.get("condition") or ""
-        source: Program | Template | None = None
         if mode == "for_each":
-            whole = isinstance(over, list) or has_reference(over)
-            source = compiler.template(over) if whole else compiler.expression(over, "over")
-        test = compiler.expression(condition) if mode != "for_each" else None
-        return LoopPlan(mode, source, test, condition, config.get("max_iter"))
+            return LoopPlan(mode, _source(config["over"], compiler), None, "", config.get("max_iter"))
+        condition = config["condition"]
+        return LoopPlan(mode, None, compiler.expression(condition), condition, config.get("max_iter"))
 
     def advance(self, step: StepView) -> Directive:
         """Close the iteration that ended, then start the next one or complete."""
@@ -129,22 +132,43 @@ class LoopStep:
     def _tested(self, step: StepView, plan: LoopPlan, blocks: Sequence[BlockView], notes: list[Note]) -> Directive:
         index = len(blocks)
         if plan.mode == "while" or index:
-            looked_at = index if plan.mode == "while" else index - 1
-            assert plan.condition is not None
-            holds = step.evaluate_test(plan.condition, looked_at, blocks[-1].output if blocks else None)
-            if not isinstance(holds, bool):
-                raise ExpressionError(
-                    f"expected the {plan.mode} condition to yield true or false, found {json_type(holds)}",
-                    details={"expression": plan.condition_text},
-                )
-            if holds is (plan.mode == "until"):
+            try:
+                done = _test(step, plan, blocks) is (plan.mode == "until")
+            except OpcodeError as error:  # not let through: the notes of the iteration that ended would be lost
+                return Fail(_with_progress(Failure.of(error), index), notes)
+            if done:
                 return _complete(blocks, notes, {})
         if plan.max_iter is not None and index >= plan.max_iter:
             return _complete(blocks, notes, {"max_iter_reached": True})
         if index >= MAX_ITERATIONS:
-            return Fail(_too_many(index + 1))
+            return Fail(_with_progress(_too_many(index + 1), index), notes)
         notes.append(("loop_iter_started", {"iteration": index}))
         return Open([OpenBlock("body", f"iter_{index}", index)], notes=notes)
+
+
+def _source(over: Json, compiler: Compiler) -> Program | Template:
+    """Read `over` as validation reads it: `${{ }}` is a reference, or if it is none the wrapping of an expression."""
+    if isinstance(over, str) and not has_reference(over):
+        return compiler.expression(over, "over")
+    try:
+        return compiler.template(over)
+    except InterpolationError:
+        if not isinstance(over, str):
+            raise
+        return compiler.expression(over, "over")
+
+
+def _test(step: StepView, plan: LoopPlan, blocks: Sequence[BlockView]) -> bool:
+    """Evaluate the condition: `while` looks at the iteration about to run, `until` at the one just finished."""
+    assert plan.condition is not None
+    index = len(blocks) if plan.mode == "while" else len(blocks) - 1
+    holds = step.evaluate_test(plan.condition, index, blocks[-1].output if blocks else None)
+    if not isinstance(holds, bool):
+        raise ExpressionError(
+            f"expected the {plan.mode} condition to yield true or false, found {json_type(holds)}",
+            details={"expression": plan.condition_text},
+        )
+    return holds
 
 
 def _items(step: StepView, plan: LoopPlan) -> list[Json]:
@@ -159,12 +183,10 @@ def _items(step: StepView, plan: LoopPlan) -> list[Json]:
 
 
 def _freeze(items: list[Json], plan: LoopPlan) -> dict[str, Json]:
-    total = len(items)
-    if plan.max_iter is not None and total > plan.max_iter:
-        return {"items": items[: plan.max_iter], "total": total}
-    if total > MAX_ITERATIONS:
-        raise ExpressionError(_too_many(total).message)
-    return {"items": items}
+    kept = items if plan.max_iter is None else items[: plan.max_iter]
+    if len(kept) > MAX_ITERATIONS:
+        raise ExpressionError(_too_many(len(kept)).message)
+    return {"items": kept} if len(kept) == len(items) else {"items": kept, "total": len(items)}
 
 
 def _too_many(count: int) -> Failure:
@@ -191,12 +213,7 @@ def _iteration(block: BlockView, memo: Json) -> dict[str, Json]:
 
 def _shown(item: Json) -> Json:
     """Cut a large item: events are read by agents, and the item itself is kept apart."""
-    if isinstance(item, str):
-        return item if len(item) <= _SHOWN_ITEM else item[:_SHOWN_ITEM] + "…"
-    if isinstance(item, dict | list):
-        text = compact_json(item)
-        return item if len(text) <= _SHOWN_ITEM else {"truncated": True, "bytes": len(text)}
-    return item
+    return cut(item, _SHOWN_ITEM) if isinstance(item, str) else within(item, _SHOWN_ITEM)
 
 
 def _with_progress(failure: Failure, completed: int) -> Failure:

@@ -20,14 +20,19 @@ from opcode_kernel import (
     Template,
     Wait,
     canonical_text,
-    compact_json,
     parse_duration,
 )  # fmt: skip
-from opcode_steps.checks import check_duration, check_text
+from opcode_steps.checks import check_duration, check_text, has_reference, nearest, shown
+from opcode_steps.sizes import within
 
-#: A bare path such as `steps.a.output`, `inputs['x']` or `loop.item`.
-_PATH = re.compile(r"(steps|inputs|workflow|context|loop|secrets)(\.[\w-]+|\[[^\]]+\])+")
+#: A bare path such as `steps.a.output`, `inputs['x']` or `loop.item`; `iter.item` is how CEL spells the last one.
+_PATH = re.compile(
+    r"""(steps|inputs|workflow|context|loop|iter|secrets)((?:\.[\w-]+|\[(?:'[^']*'|"[^"]*"|[^\]'"])+\])+)"""
+)
+#: Bytes of one step output that a question shows.
 _SHOWN_OUTPUT = 16_384
+#: How many ids a message lists.
+_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +66,26 @@ class ReasoningStep:
             yield Slot("options", "template", config["options"])
         if isinstance(config.get("data_inject"), dict):
             for name, text in config["data_inject"].items():
-                yield Slot(f"data_inject.{name}", "template", as_template(text))
+                if isinstance(text, str):
+                    yield Slot(f"data_inject.{name}", "template", as_template(text))
 
     def check(self, config: dict[str, Json]) -> Iterator[ConfigProblem]:
         """Check the question, its options and the fallback."""
         yield from check_text(config, "prompt_context")
         yield from check_duration(config, "timeout")
-        ids: list[str] = []
+        ids: dict[str, None] = {}
         options = config.get("options")
         if options is not None and not isinstance(options, list):
-            yield ConfigProblem("options", 'expected a list of {"id", "description"} objects')
+            yield ConfigProblem(
+                "options", f'expected a list of {{"id", "description"}} objects, found {shown(options)}'
+            )
         for index, option in enumerate(options if isinstance(options, list) else []):
             yield from _check_option(option, index, ids)
-        fallback = config.get("fallback")
-        if fallback is not None and not isinstance(fallback, str):
-            yield ConfigProblem("fallback", "expected the id of an option")
-        elif fallback and ids and fallback not in ids:
-            yield ConfigProblem("fallback", f"expected one of the options {', '.join(ids)}, found {fallback!r}")
-        inject = config.get("data_inject")
-        if inject is not None and not isinstance(inject, dict):
-            yield ConfigProblem("data_inject", "expected an object of name to reference")
+        yield from _check_fallback(config.get("fallback"), ids)
+        yield from _check_inject(config.get("data_inject"))
         target = config.get("target_agent")
         if target is not None and not isinstance(target, str):
-            yield ConfigProblem("target_agent", "expected the id of an agent")
+            yield ConfigProblem("target_agent", f"expected the id of an agent, found {shown(target)}")
 
     def compile(self, step: Step, compiler: Compiler) -> Question:
         """Compile every text of the question."""
@@ -109,19 +111,33 @@ class ReasoningStep:
                 "timed_out": bool(answer.get("timed_out")),
             })  # fmt: skip
         question: Question = step.config
-        target = None if question.target_agent is None else canonical_text(step.resolve(question.target_agent))
+        target = None if question.target_agent is None else step.resolve(question.target_agent)
         decision = Decision(
-            context=_context(step, question), options=step.resolve(question.options), timeout=question.timeout,
-            fallback=question.fallback, target_agent=target or None,
+            context=_context(step, question), options=[_option(option) for option in step.resolve(question.options)],
+            timeout=question.timeout, fallback=question.fallback,
+            target_agent=None if target is None else canonical_text(target) or None,
         )  # fmt: skip
         return Wait(decision=decision)
 
 
-def as_template(text: Json) -> Json:
-    """Read a bare path as a reference, anything else as it is."""
-    if isinstance(text, str) and "${{" not in text and _PATH.fullmatch(text.strip()):
-        return f"${{{{{text.strip()}}}}}"
-    return text
+def as_template(text: str) -> str:
+    """Read a bare path as a reference, anything else as it is.
+
+    >>> as_template("steps.lookup.output.total"), as_template("iter.item"), as_template("see inputs.x")
+    ('${{steps.lookup.output.total}}', '${{loop.item}}', 'see inputs.x')
+    """
+    path = None if has_reference(text) else _PATH.fullmatch(text.strip())
+    if path is None:
+        return text
+    root = "loop" if path[1] == "iter" else path[1]
+    return f"${{{{{root}{path[2]}}}}}"
+
+
+def _option(option: dict[str, Json]) -> dict[str, Json]:
+    """A description that was one reference is shown as text, whatever its value is."""
+    if "description" not in option:
+        return option
+    return {**option, "description": canonical_text(option["description"])}
 
 
 def _context(step: StepView, question: Question) -> dict[str, Json]:
@@ -131,23 +147,47 @@ def _context(step: StepView, question: Question) -> dict[str, Json]:
         data = {name: step.resolve(template) for name, template in question.inject.items()}
         context["data_inject"] = data
         context["data"] = data
-    outputs = {step_id: _shown(output) for step_id, output in step.outputs().items()}
+    outputs = {step_id: within(output, _SHOWN_OUTPUT) for step_id, output in step.outputs().items()}
     if outputs:
         context["step_outputs"] = outputs
     context.update(step.context())
     return context
 
 
-def _shown(output: Json) -> Json:
-    size = len(compact_json(output)) if isinstance(output, dict | list | str) else 0
-    return output if size <= _SHOWN_OUTPUT else {"truncated": True, "bytes": size}
-
-
-def _check_option(option: Json, index: int, ids: list[str]) -> Iterator[ConfigProblem]:
-    name = option.get("id") if isinstance(option, dict) else None
-    if not isinstance(name, str) or not name:
-        yield ConfigProblem(f"options[{index}]", 'expected an object with a non-empty "id"')
+def _check_option(option: Json, index: int, ids: dict[str, None]) -> Iterator[ConfigProblem]:
+    where = f"options[{index}]"
+    if not isinstance(option, dict):
+        yield ConfigProblem(where, f'expected an object with a non-empty "id", found {shown(option)}')
+        return
+    name, description = option.get("id"), option.get("description")
+    if not isinstance(name, str) or not name.strip():
+        yield ConfigProblem(f"{where}.id", f"expected a non-empty text, found {shown(name)}")
+    elif has_reference(name):
+        yield ConfigProblem(
+            f"{where}.id", f"expected an id without references, found {shown(name)}; describe it instead"
+        )
     elif name in ids:
-        yield ConfigProblem(f"options[{index}].id", f"the option id {name!r} is used twice")
+        yield ConfigProblem(f"{where}.id", f"expected an id of its own, found {shown(name)} again; rename one")
     else:
-        ids.append(name)
+        ids[name] = None
+    if description is not None and not isinstance(description, str):
+        yield ConfigProblem(f"{where}.description", f"expected a text, found {shown(description)}")
+
+
+def _check_fallback(fallback: Json, ids: dict[str, None]) -> Iterator[ConfigProblem]:
+    if fallback is not None and not isinstance(fallback, str):
+        yield ConfigProblem("fallback", f"expected the id of an option, found {shown(fallback)}")
+    elif fallback and ids and fallback not in ids:
+        listed = ", ".join(list(ids)[:_LISTED])
+        yield ConfigProblem(
+            "fallback", f"expected one of the options {listed}, found {shown(fallback)}",
+            did_you_mean=nearest(fallback, ids),
+        )  # fmt: skip
+
+
+def _check_inject(inject: Json) -> Iterator[ConfigProblem]:
+    if inject is not None and not isinstance(inject, dict):
+        yield ConfigProblem("data_inject", f"expected an object of name to reference, found {shown(inject)}")
+    for name, text in inject.items() if isinstance(inject, dict) else ():
+        if not isinstance(text, str):
+            yield ConfigProblem(f"data_inject.{name}", f"expected a reference or a text, found {shown(text)}")

@@ -19,9 +19,10 @@ from opcode_kernel import (
     Template,
     Wait,
     canonical_text,
+    json_type,
     parse_duration,
 )  # fmt: skip
-from opcode_steps.checks import check_duration, check_text
+from opcode_steps.checks import check_duration, check_text, is_given
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +51,17 @@ class WaitStep:
 
     def check(self, config: dict[str, Json]) -> Iterator[ConfigProblem]:
         """Check that there is something to wait for."""
-        if config.get("duration") is None and config.get("signal") is None:
+        if not is_given(config.get("duration")) and not is_given(config.get("signal")):
             yield ConfigProblem("duration", "expected a duration, a signal or both, found neither")
-        yield from check_duration(config, "duration", zero=True)
+        yield from check_duration(config, "duration", zero=True, template=True)
         yield from check_text(config, "signal", required=False)
 
     def compile(self, step: Step, compiler: Compiler) -> WaitPlan:
         """Compile both parts."""
         duration, signal = step.config.get("duration"), step.config.get("signal")
         return WaitPlan(
-            None if duration is None else compiler.template(duration),
-            None if signal is None else compiler.template(signal),
+            compiler.template(duration) if duration else None,
+            compiler.template(signal) if signal else None,
         )
 
     def advance(self, step: StepView) -> Directive:
@@ -79,10 +80,19 @@ class WaitStep:
     def _start(self, step: StepView) -> Wait:
         plan: WaitPlan = step.config
         text = None if plan.duration is None else canonical_text(step.resolve(plan.duration))
-        name = None if plan.signal is None else canonical_text(step.resolve(plan.signal))
+        name = None if plan.signal is None else _name(step.resolve(plan.signal))
         try:
             duration = None if text is None else round(parse_duration(text) * 1_000_000)
         except ValueError as error:
             raise ExpressionError(f"wait: {error}") from None
         note = ("wait_started", {"duration": text or "", "signal": name or ""})
         return Wait(duration=duration, signal=name, memo={"signal": name}, notes=[note])
+
+
+def _name(value: Json) -> str:
+    """A reference may yield anything; null or an object as a name would be waited for in vain."""
+    name = canonical_text(value) if isinstance(value, str | int | float) else ""
+    if not name.strip():
+        found = "an empty text" if isinstance(value, str) else json_type(value)
+        raise ExpressionError(f"wait: expected the name of a signal, found {found}")
+    return name
