@@ -20,7 +20,7 @@ $(STAMP): constraints.txt pyproject.toml opcode/pyproject.toml $(wildcard plugin
 	@touch $(STAMP)
 
 demo: setup ## the main job, end to end, against a real daemon
-	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/demo
 
 test: setup lint ## everything that must hold
 	$(BIN)/python -m pytest

@@ -226,7 +226,7 @@ class Engine:
             answer["resumed"] = True
         answer["status"] = state.status
         result = answers.run_result(state)
-        answer.update({key: result[key] for key in ("output", "error", "steps", "waiting") if key in result})
+        answer.update({key: result[key] for key in ("output", "error", "steps", "pending_decisions", "waiting") if key in result})
         return answer
 
     async def status(

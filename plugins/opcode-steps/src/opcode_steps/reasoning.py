@@ -134,10 +134,11 @@ def as_template(text: str) -> str:
 
 
 def _option(option: dict[str, Json]) -> dict[str, Json]:
-    """A description that was one reference is shown as text, whatever its value is."""
-    if "description" not in option:
-        return option
-    return {**option, "description": canonical_text(option["description"])}
+    """A description that was one reference is shown as text, whatever its value is; null is none."""
+    shown_option = {key: value for key, value in option.items() if key != "description"}
+    if option.get("description") is not None:
+        shown_option["description"] = canonical_text(option["description"])
+    return shown_option
 
 
 def _context(step: StepView, question: Question) -> dict[str, Json]:

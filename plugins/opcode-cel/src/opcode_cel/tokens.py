@@ -1,0 +1,71 @@
+"""Cut CEL text into tokens. What is valid is for the engines to say; here only literals must have an end."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from opcode_cel.faults import CompileFault
+
+_TOKEN = re.compile(
+    r"""(?P<space>(?:[ \t\r\n\f]+|//[^\n]*)+)
+    | (?P<string>(?:[rR][bB]?|[bB][rR]?)?(?:'|"))
+    | (?P<number>0[xX][0-9a-fA-F]+[uU]?|(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[uU]?)
+    | (?P<word>[_a-zA-Z][_a-zA-Z0-9]*) | (?P<quoted>`[^`\n]*`)
+    | (?P<operator>&&|\|\||==|!=|<=|>=|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+# by quotes and rawness; possessive, so that a literal without an end costs one pass
+_ENDS = {
+    ("'", True): r"[^'\n]*+'", ('"', True): r'[^"\n]*+"',
+    ("'", False): r"(?:[^'\\\n]|\\.)*+'", ('"', False): r'(?:[^"\\\n]|\\.)*+"',
+    ("'''", True): r"(?:[^']|'(?!''))*+'''", ('"""', True): r'(?:[^"]|"(?!""))*+"""',
+    ("'''", False): r"(?:[^'\\]|\\.|'(?!''))*+'''", ('"""', False): r'(?:[^"\\]|\\.|"(?!""))*+"""',
+}  # fmt: skip
+_CLOSING = {key: re.compile(pattern, re.DOTALL) for key, pattern in _ENDS.items()}
+
+
+class Token(NamedTuple):
+    """One token: `string`, `number`, `word`, `quoted` (a field in backticks) or `operator`; where it starts."""
+
+    kind: str
+    text: str
+    start: int
+
+
+def tokenize(text: str) -> list[Token]:
+    """Return the tokens without blanks and comments.
+
+    Raises:
+        CompileFault: a text literal has no end.
+    """
+    tokens: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        assert match is not None, "the last alternative matches anything"
+        kind, end = str(match.lastgroup), match.end()
+        if kind == "string":
+            end = _string_end(text, position, match[0])
+        if kind != "space":
+            tokens.append(Token(kind, text[position:end], position))
+        position = end
+    return tokens
+
+
+def place(text: str, offset: int) -> str:
+    """Name a place in the text for people: line and column, both from 1."""
+    line = text.count("\n", 0, offset)
+    return f"line {line + 1}, column {offset - text.rfind(chr(10), 0, offset)}"
+
+
+def _string_end(text: str, start: int, opening: str) -> int:
+    quote = opening[-1]
+    raw = "r" in opening.lower()
+    body = start + len(opening)
+    if text.startswith(quote * 2, body):
+        quote, body = quote * 3, body + 2
+    match = _CLOSING[quote, raw].match(text, body)
+    if match is None:
+        raise CompileFault(f"expected {quote} at the end of the text that starts here, found none", start)
+    return match.end()

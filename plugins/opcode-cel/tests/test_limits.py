@@ -1,0 +1,128 @@
+"""Hostile expressions must end in about a second, whichever engine they meet."""
+
+import time
+from contextlib import suppress
+
+import pytest
+
+from opcode_cel.faults import BudgetFault
+from opcode_cel.meter import MAX_UNITS, Meter
+from opcode_cel.shape import references_of, shape_of
+from opcode_cel.tokens import tokenize
+from opcode_kernel import ExpressionError
+
+SCOPE = {"inputs": {"l": list(range(300)), "many": list(range(20_000)), "s": "x" * 1_000_000}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "inputs.l.all(a, inputs.l.all(b, inputs.l.all(c, a + b + c >= 0)))",
+        "inputs.many.all(a, inputs.many == inputs.many)",
+        "[['a']]" + ".map(a, [a, a])" * 28,
+        "[['a']]" + ".map(a, a + a)" * 28 + ".size()",
+        "size((['a']" + ".map(a, a + a)" * 28 + ")[0])",
+        "inputs.many.map(a, inputs.many)",
+        "inputs.s.matches('(x?){1000}y')",
+        "inputs.l.exists(a, inputs.s.matches('(x+x+)+y'))",
+        "[[1]]" + ".map(a, [a, a, a])" * 20 + ".all(v, v == v)",
+    ],
+)
+def test_an_expression_that_multiplies_its_work_is_stopped(hasty, text):
+    started = time.monotonic()
+    with pytest.raises(ExpressionError) as caught:
+        hasty.compile(text).evaluate(SCOPE)
+    assert time.monotonic() - started < 2
+    assert caught.value.code == "EXECUTION_ERROR"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 50_000, "[" * 50_000, "1" + "+1" * 40_000, "!" * 90_000, "inputs" + ".a" * 40_000, "true?1:" * 12_000 + "1",
+        "[1].map(a," * 6000 + "a" + ")" * 6000, "'" + r"\n" * 45_000, "'''" + "'' " * 30_000, "/" * 90_000, "steps " * 16_000,
+        "(" * 200 + "1,(" * 20_000, "{'a':" * 15_000, "`" * 50_000, "-" * 90_000 + "1", "\x00" * 90_000,
+    ],
+)  # fmt: skip
+def test_hostile_text_is_refused_or_answered_quickly(cel, text):
+    started = time.monotonic()
+    with suppress(ExpressionError):
+        cel.compile(text).evaluate({})
+    assert time.monotonic() - started < 5
+
+
+def test_nesting_up_to_the_limit_works(cel):
+    assert cel.compile("(" * 200 + "1" + ")" * 200).evaluate({}) == 1
+    assert cel.compile("1" + " + 1" * 500).evaluate({}) == 501
+    assert cel.compile("true" + " && true" * 500).evaluate({}) is True
+    assert cel.compile("[1].map(a, " * 40 + "a" + ")" * 40).evaluate({}) is not None
+    with pytest.raises(ExpressionError, match="levels"):
+        cel.compile("(" * 251 + "1" + ")" * 251)
+
+
+def test_lists_longer_than_the_fast_engine_walks_are_still_walked(cel):
+    assert cel.compile("inputs.many.filter(x, x >= 19998)").evaluate(SCOPE) == [19998, 19999]
+    assert cel.compile("size(inputs.many) == 20000 && inputs.many.exists(x, x == 15000)").evaluate(SCOPE) is True
+
+
+def test_units_run_out_before_the_time_does():
+    meter = Meter(3600)
+    meter.spend(MAX_UNITS)
+    with pytest.raises(BudgetFault, match="units"):
+        meter.spend(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "loops", "maps", "growth"),
+    [
+        ("inputs.a == 1", 0, 0, 1),
+        ("inputs.l.exists(x, x.a == 1 && x.b == 2)", 1, 0, 2),
+        ("inputs.l.exists(x, x > 1) && inputs.l.exists(y, y > 2)", 1, 0, 1),
+        ("inputs.l.map(x, x).map(y, y)", 2, 2, 1),
+        ("inputs.l.map(x, inputs.l.filter(y, y > x))", 2, 1, 1),
+        ("['a'].map(a, a + a).map(a, a + a + a)", 2, 2, 6),
+        ("inputs.map.filter", 0, 0, 1),
+        ("f(inputs.l.all(x, x), inputs.l.all(x, x))", 1, 0, 1),
+        ("inputs.l.all(", 1, 0, 1),
+    ],
+)
+def test_the_worst_case_is_estimated_from_the_text(text, loops, maps, growth):
+    shape = shape_of(tokenize(text))
+    assert (shape.loops, shape.maps, shape.growth) == (loops, maps, growth)
+
+
+def test_what_is_cheap_depends_on_the_data():
+    shape = shape_of(tokenize("inputs.items.filter(x, x.on && x.score > 3)"))
+    assert shape.is_cheap(1000)
+    assert not shape.is_cheap(1_000_000)
+    assert shape_of(tokenize("inputs.n + 1 > 3")).is_cheap(100_000)
+    assert not shape_of(tokenize("inputs.s.matches('x')")).is_cheap(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("steps.a.output.x > 1 && steps['b-c'].ok", ({"steps"}, {"a": {"output"}, "b-c": {"ok"}}, set(), False)),
+        ("inputs.n + size(context.list)", ({"inputs", "context"}, {}, {"n"}, False)),
+        ("steps[inputs.name].x", ({"steps", "inputs"}, {}, {"name"}, True)),
+        ("1 // it's\n + inputs.n + 'x'", ({"inputs"}, {}, {"n"}, False)),
+        (r"r'\' + inputs.n + 'steps.x'", ({"inputs"}, {}, {"n"}, False)),
+        (r"steps['a\x62'].x", ({"steps"}, {}, set(), True)),
+        ("""steps["it's"].x""", ({"steps"}, {"it's": {"x"}}, set(), False)),
+        ("steps['''q'''].x", ({"steps"}, {"q": {"x"}}, set(), False)),
+        (".inputs.n == 1", ({"inputs"}, {}, {"n"}, False)),
+        ("1 in .inputs.l", ({"inputs"}, {}, {"l"}, False)),
+        ("inputs . steps . x", ({"inputs"}, {}, {"steps"}, False)),
+        ("'steps.x' == \"inputs\" && b'steps' == b'x'", (set(), {}, set(), False)),
+        ("iter.index < 3", ({"iter"}, {}, set(), False)),
+    ],
+)
+def test_what_an_expression_reads_is_known(text, expected):
+    found = references_of(tokenize(text))
+    assert (
+        set(found.roots),
+        {k: set(v) for k, v in found.steps.items()},
+        set(found.inputs),
+        found.all_steps,
+    ) == expected

@@ -1,0 +1,121 @@
+"""Plain paths such as `.steps.list.items[0].id`: most of the jq that is ever written, followed without libjq."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from opcode_jq.tokens import Token
+from opcode_kernel import Json, json_type
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a path: a key, an index, or None for `[]`. `optional` (`?`) gives nothing instead of an error."""
+
+    key: str | int | None
+    optional: bool = False
+
+
+class PathError(Exception):
+    """A value on the way cannot be stepped into; the text says where and why."""
+
+
+def read_path(tokens: Sequence[Token]) -> tuple[list[Step], int]:
+    """Return the path at the head of the tokens and how many tokens it takes; none when it does not start with one."""
+    steps: list[Step] = []
+    index = 0
+    while index < len(tokens):
+        step, size = _step(tokens, index, first=not steps)
+        if step is None:
+            break
+        index += size
+        while index < len(tokens) and tokens[index].text == "?" and not _alternative(tokens, index):
+            step = Step(step.key, optional=True)
+            index += 1
+        steps.append(step)
+    return steps, index
+
+
+def follow(steps: Sequence[Step], value: Json, *, limit: int) -> list[Json]:
+    """Return every value the path leads to, at most `limit` + 1 of them.
+
+    Raises:
+        PathError: as jq: a key of something that is neither object nor null, an index of no array, `[]` of a scalar.
+    """
+    values = [value]
+    for position, step in enumerate(steps):
+        following: list[Json] = []
+        for each in values:
+            try:
+                following.extend(_children(each, step.key))
+            except PathError as error:
+                if not step.optional:
+                    raise PathError(f"{error} at {describe(steps[:position]) or '.'}") from None
+            if len(following) > limit:
+                break
+        values = following[: limit + 1]
+    return values
+
+
+def describe(steps: Sequence[Step]) -> str:
+    """Return the path as text, for messages."""
+    return "".join(
+        "[]" if step.key is None else f"[{step.key}]" if isinstance(step.key, int) else f".{step.key}" for step in steps
+    )
+
+
+def _children(value: Json, key: str | int | None) -> Sequence[Json]:
+    if key is None:
+        if isinstance(value, dict):
+            return list(value.values())
+        if isinstance(value, list):
+            return value
+        raise PathError(f"expected an array or an object to iterate, found {json_type(value)}")
+    if value is None:
+        return (None,)
+    if isinstance(key, str):
+        if isinstance(value, dict):
+            return (value.get(key),)
+        raise PathError(f"expected an object with {key!r}, found {json_type(value)}")
+    if isinstance(value, list):
+        return (value[key] if -len(value) <= key < len(value) else None,)
+    raise PathError(f"expected an array to take item {key} of, found {json_type(value)}")
+
+
+def _step(tokens: Sequence[Token], index: int, *, first: bool) -> tuple[Step | None, int]:
+    token = tokens[index]
+    if token.kind == "field":
+        return Step(token.text[1:]), 1
+    if token.kind != "other":
+        return None, 0
+    if token.text == "." and index + 1 < len(tokens):
+        following = tokens[index + 1]
+        if following.kind == "string":
+            return Step(following.text), 2
+        if following.text == "[":
+            step, size = _bracketed(tokens, index + 1)
+            return step, size + 1
+    if token.text == "[" and not first:
+        return _bracketed(tokens, index)
+    return None, 0
+
+
+def _bracketed(tokens: Sequence[Token], index: int) -> tuple[Step | None, int]:
+    inside = tokens[index + 1 : index + 4]
+    texts = [token.text for token in inside]
+    if inside and texts[0] == "]" and inside[0].kind == "other":
+        return Step(None), 2
+    if len(inside) > 1 and texts[1] == "]" and inside[1].kind == "other":
+        if inside[0].kind == "string":
+            return Step(texts[0]), 3
+        if inside[0].kind == "number" and texts[0].isdigit():
+            return Step(int(texts[0])), 3
+    if len(inside) > 2 and texts[0] == "-" and texts[2] == "]" and inside[1].kind == "number" and texts[1].isdigit():
+        return Step(-int(texts[1])), 4
+    return None, 0
+
+
+def _alternative(tokens: Sequence[Token], index: int) -> bool:
+    """Tell whether this is the `?` of the operator `?//`."""
+    return [token.text for token in tokens[index + 1 : index + 3]] == ["/", "/"]

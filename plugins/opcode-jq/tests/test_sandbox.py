@@ -1,0 +1,141 @@
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from opcode_jq.evaluator import JqEvaluator
+from opcode_jq.sandbox import MAX_OUTPUTS, Sandbox
+from opcode_kernel import ExpressionError
+
+
+@pytest.fixture
+def hasty():
+    evaluator = JqEvaluator(seconds=0.2)
+    yield evaluator
+    evaluator.close()
+
+
+def worker_of(evaluator):
+    return evaluator._sandbox._process
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[range(1e9)] | length", "def f: f; f", "last(repeat(1))", '"a" | until(false; .)', "[limit(1e9; repeat(1))]"],
+)
+def test_a_program_that_does_not_end_is_killed_in_time(hasty, text):
+    program = hasty.compile(text)
+    started = time.monotonic()
+    with pytest.raises(ExpressionError, match=r"ends within 0\.2 s"):
+        program.evaluate({})
+    assert time.monotonic() - started < 1.5
+    assert worker_of(hasty) is None
+
+
+def test_a_backtracking_pattern_is_killed_in_time(hasty):
+    with pytest.raises(ExpressionError) as caught:
+        hasty.compile(f'"{"a" * 200}b" | test("^(a|a)+$")').evaluate({})
+    assert caught.value.code == "EXECUTION_ERROR"
+
+
+def test_after_a_kill_the_next_program_runs_in_a_new_worker(hasty):
+    program = hasty.compile("1 + 1")
+    assert program.evaluate({}) == 2
+    first = worker_of(hasty).pid
+    with pytest.raises(ExpressionError):
+        hasty.compile("def f: f; f").evaluate({})
+    assert program.evaluate({}) == 2
+    assert worker_of(hasty).pid != first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
+def test_a_program_that_needs_too_much_memory_ends_only_its_worker():
+    evaluator = JqEvaluator(seconds=20)
+    with pytest.raises(ExpressionError, match="less memory"):
+        evaluator.compile('"x" * 400000000 | [. + "a", . + "b", . + "c"] | length').evaluate({})
+    assert evaluator.compile("1 + 1").evaluate({}) == 2
+    evaluator.close()
+
+
+def test_too_many_outputs_and_too_large_results_are_refused(jq):
+    assert len(jq.compile(f"range({MAX_OUTPUTS})").outputs({})) == MAX_OUTPUTS
+    with pytest.raises(ExpressionError, match="at most 100000 outputs"):
+        jq.compile(f"range({MAX_OUTPUTS + 1})").outputs({})
+    with pytest.raises(ExpressionError, match="at most 16777216 bytes"):
+        jq.compile('"x" * 20000000').outputs({})
+
+
+def test_input_and_output_larger_than_any_pipe_pass(jq):
+    items = [{"id": n, "text": "y" * 50} for n in range(20_000)]
+    assert jq.compile("[.inputs.items[] | .]").evaluate({"inputs": {"items": items}}) == items
+
+
+def test_a_worker_that_died_while_idle_is_replaced(hasty):
+    assert hasty.compile("1 + 1").evaluate({}) == 2
+    process = worker_of(hasty)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(5)
+    assert hasty.compile("1 + 2").evaluate({}) == 3
+
+
+def test_the_worker_has_no_environment_and_one_is_shared_by_all_threads(monkeypatch, jq):
+    monkeypatch.setenv("OPCODE_TEST_SECRET", "hunter22")
+    sandbox = Sandbox()
+    # past the screening, to see what libjq itself would find
+    assert sandbox.ask('$ENV | keys - ["LC_CTYPE", "LD_LIBRARY_PATH"]', b"{}", 1.0) == ("o", b"[[]]")
+    process, answers = sandbox._process, []
+
+    def ask(n):
+        answers.append(sandbox.ask(f"{n} + 0", b"{}", 5.0))
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [("o", f"[{n}]".encode()) for n in range(8)]
+    assert sandbox._process is process
+    sandbox.close()
+
+
+def test_the_worker_ends_with_its_owner():
+    evaluator = JqEvaluator()
+    assert evaluator.compile("1 + 1").evaluate({}) == 2
+    process = worker_of(evaluator)
+    del evaluator
+    gc.collect()
+    assert process.poll() is not None
+
+
+def test_the_worker_ends_with_the_interpreter_and_leaves_no_warning():
+    code = (
+        "from opcode_jq.evaluator import JqEvaluator\n"
+        "evaluator = JqEvaluator()\n"
+        "assert evaluator.compile('1 + 1').evaluate({}) == 2\n"
+        "print(evaluator._sandbox._process.pid)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
+
+
+def test_a_worker_that_cannot_be_started_is_an_error_with_the_reason(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(ExpressionError, match="expected to start a worker process") as caught:
+        JqEvaluator().compile("1 + 1")
+    assert caught.value.code == "EXECUTION_ERROR"
+
+
+def test_the_worker_ends_itself_when_its_parent_is_gone():
+    sandbox = Sandbox()
+    assert sandbox.ask("1", b"{}", 1.0) == ("o", b"[1]")
+    process = sandbox._process
+    process.stdin.close()
+    assert process.wait(5) == 0
+    sandbox.close()
