@@ -50,7 +50,8 @@ async def _until_healthy(process: Process, port: int, log: Path) -> None:
     with anyio.fail_after(_START_SECONDS):
         while not await _is_healthy(port):
             if process.returncode is not None:
-                raise RuntimeError(f"the daemon ended with {process.returncode}: {log.read_text()[-500:]}")
+                said = await anyio.Path(log).read_text()
+                raise RuntimeError(f"the daemon ended with {process.returncode}: {said[-500:]}")
             await anyio.sleep(0.005)
 
 

@@ -59,9 +59,8 @@ async def _cases(options: Options) -> AsyncIterator[list[Case]]:
                 for name in _DEFINITIONS:
                     subject = Subject(partial(_calls, port, name, count), count)
                     cases.append(Case(f"run-{name}-{count}-connections-{durability}", subject, unit="call"))
-        for count in CONNECTIONS:
-            cases.append(Case(f"ping-{count}-connections", Subject(partial(_pings, port, count), count), unit="call"))
-        yield cases
+        pings = [(f"ping-{count}-connections", partial(_pings, port, count), count) for count in CONNECTIONS]
+        yield [*cases, *(Case(name, Subject(opens, count), unit="call") for name, opens, count in pings)]
 
 
 MCP = Scenario("mcp", "opcode.run over SSE, ten steps, against a daemon", _cases)

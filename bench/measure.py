@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
@@ -21,8 +21,8 @@ Operation = Callable[[int], Awaitable[object]]
 #: The threshold the daemon sets; see `docs/speed.md`.
 GEN0_THRESHOLD = 20_000
 
-#: Calls before the clock starts, and the share of a sample's time they may take at most.
-_WARM_UP, _WARM_UP_SHARE = 20, 0.25
+#: The share of a sample's time that the calls before the clock starts may take.
+_WARM_UP_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One program at one task. `open` prepares it outside the timer; `per` says how many units one call covers."""
+    """One program at one task. `open` prepares it outside the timer, `warm_up` calls go before; one call covers `per` units."""
 
     open: Callable[[], AbstractAsyncContextManager[Operation]]
     clients: int = 1
     per: int = 1
+    warm_up: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ async def run_rounds(
 async def _sample(subject: Subject, times: Times, seconds: float) -> None:
     gc.collect()
     async with subject.open() as operation:
-        await _warm_up(operation, subject.clients, seconds * _WARM_UP_SHARE)
+        await _warm_up(operation, subject, seconds * _WARM_UP_SHARE)
         alone = subject.clients == 1
         seen: list[float] = []
         # Callers that overlap need longer for a steady state.
@@ -149,10 +150,10 @@ async def _sample(subject: Subject, times: Times, seconds: float) -> None:
     times.walls.append(median(seen) / subject.per if alone else wall / (len(seen) * subject.per))
 
 
-async def _warm_up(operation: Operation, clients: int, seconds: float) -> None:
+async def _warm_up(operation: Operation, subject: Subject, seconds: float) -> None:
     deadline = perf_counter() + seconds
-    for number in range(_WARM_UP):
-        await operation(number % clients)
+    for number in range(subject.warm_up):
+        await operation(number % subject.clients)
         if perf_counter() > deadline:
             return
 
@@ -169,7 +170,6 @@ async def _client(operation: Operation, number: int, deadline: float, seen: list
 
 def always(operation: Operation) -> Callable[[], AbstractAsyncContextManager[Operation]]:
     """An `open` for an operation that needs no preparation."""
-    from contextlib import asynccontextmanager
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Operation]:

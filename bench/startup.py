@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from subprocess import DEVNULL
 
 import anyio
@@ -22,19 +22,24 @@ def _process(*command: str) -> Operation:
 
 @asynccontextmanager
 async def _daemons() -> AsyncIterator[Operation]:
-    async def start(_: int) -> None:
-        async with daemon():
-            pass
+    """Start daemons until each answers; they are stopped outside the timer."""
+    async with AsyncExitStack() as stack:
 
-    yield start
+        async def start(_: int) -> None:
+            await stack.enter_async_context(daemon())
+
+        yield start
 
 
 @asynccontextmanager
 async def _cases(options: Options) -> AsyncIterator[list[Case]]:
-    nothing = Subject(always(_process(sys.executable, "-c", "pass")))
+    def process(name: str, *command: str) -> Case:
+        return Case(name, Subject(always(_process(*command)), warm_up=1), unit="start")
+
     yield [
-        Case("help", Subject(always(_process(COMMAND, "--help"))), nothing, unit="start"),
-        Case("daemon-start-and-stop", Subject(_daemons), nothing, unit="start"),
+        process("python-doing-nothing", sys.executable, "-c", "pass"),
+        process("opcode-help", COMMAND, "--help"),
+        Case("daemon-until-healthy", Subject(_daemons, warm_up=0), unit="start"),
     ]
 
 

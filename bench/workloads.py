@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import opcode_steps
-
 from bench import actions
 from opcode_kernel.plugin.manager import registry_of
 from opcode_kernel.runtime.engine import Engine, EngineOptions, open_engine

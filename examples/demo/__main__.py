@@ -18,9 +18,9 @@ from typing import Any
 
 import anyio
 from daemon import Daemon
-from outside import Site
 from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
+from outside import Site
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

@@ -13,7 +13,7 @@ def for_each(view, items, /, *, max_iter=None, over="xs", **more):
     return view(LOOP, {"over": over, "body": BODY, "max_iter": max_iter}, values={"xs": items}, **more)
 
 
-def tested(view, mode, holds, /, *, max_iter=None, **more):
+def conditional(view, mode, holds, /, *, max_iter=None, **more):
     return view(LOOP, {"mode": mode, "condition": "c", "body": BODY, "max_iter": max_iter}, values={"c": holds}, **more)
 
 
@@ -144,53 +144,53 @@ def test_a_wrapped_text_that_is_no_reference_is_an_expression(view):
 
 
 def test_while_tests_before_the_first_iteration(view):
-    shown = tested(view, "while", False)
+    shown = conditional(view, "while", False)
     assert LOOP.advance(shown) == Complete({"iterations": 0, "results": []}, [("loop_completed", {"iterations": 0})])
     assert shown.tests == [(0, None)]
 
 
 def test_while_looks_at_the_iteration_about_to_run(view, block):
-    shown = tested(view, "while", lambda index, last: index < 2 and last == "y", blocks=ended(block, "y"))
+    shown = conditional(view, "while", lambda index, last: index < 2 and last == "y", blocks=ended(block, "y"))
     assert LOOP.advance(shown) == Open(
         [OpenBlock("body", "iter_1", 1)],
         notes=[("loop_iter_completed", {"iteration": 0}), ("loop_iter_started", {"iteration": 1})],
     )
     assert shown.tests == [(1, "y")]
-    shown = tested(view, "while", lambda index, last: index < 2, blocks=ended(block, "y", "z"))
+    shown = conditional(view, "while", lambda index, last: index < 2, blocks=ended(block, "y", "z"))
     assert LOOP.advance(shown).output == {"iterations": 2, "results": ["y", "z"]}
 
 
 def test_until_runs_once_before_it_tests_anything(view):
-    shown = tested(view, "until", True)
+    shown = conditional(view, "until", True)
     assert LOOP.advance(shown).blocks == [OpenBlock("body", "iter_0", 0)]
     assert shown.tests == []
 
 
 def test_until_looks_at_the_iteration_just_finished(view, block):
-    shown = tested(view, "until", lambda index, last: last == "ready", blocks=ended(block, "wait"))
+    shown = conditional(view, "until", lambda index, last: last == "ready", blocks=ended(block, "wait"))
     assert LOOP.advance(shown).blocks == [OpenBlock("body", "iter_1", 1)]
     assert shown.tests == [(0, "wait")]
-    shown = tested(view, "until", lambda index, last: last == "ready", blocks=ended(block, "wait", "ready"))
+    shown = conditional(view, "until", lambda index, last: last == "ready", blocks=ended(block, "wait", "ready"))
     assert LOOP.advance(shown).output == {"iterations": 2, "results": ["wait", "ready"]}
     assert shown.tests == [(1, "ready")]
 
 
 def test_a_loop_that_waits_for_its_body_tests_nothing(view, block):
-    shown = tested(view, "while", True, blocks=[block("iter_0", 0, ended=False)])
+    shown = conditional(view, "while", True, blocks=[block("iter_0", 0, ended=False)])
     assert LOOP.advance(shown) == Wait()
     assert shown.tests == []
 
 
 @pytest.mark.parametrize(("mode", "holds"), [("while", True), ("until", False)])
 def test_max_iter_ends_a_tested_loop_well_and_the_answer_says_so(view, block, mode, holds):
-    directive = LOOP.advance(tested(view, mode, holds, max_iter=2, blocks=ended(block, 1, 2)))
+    directive = LOOP.advance(conditional(view, mode, holds, max_iter=2, blocks=ended(block, 1, 2)))
     assert directive.output == {"iterations": 2, "results": [1, 2], "max_iter_reached": True}
     assert directive.notes[-1] == ("loop_completed", {"iterations": 2})
 
 
 @pytest.mark.parametrize(("mode", "holds"), [("while", False), ("until", True)])
 def test_a_loop_that_ends_by_its_condition_did_not_reach_max_iter(view, block, mode, holds):
-    directive = LOOP.advance(tested(view, mode, holds, max_iter=2, blocks=ended(block, 1, 2)))
+    directive = LOOP.advance(conditional(view, mode, holds, max_iter=2, blocks=ended(block, 1, 2)))
     assert directive.output == {"iterations": 2, "results": [1, 2]}
 
 
@@ -198,8 +198,8 @@ def test_a_loop_that_ends_by_its_condition_did_not_reach_max_iter(view, block, m
 @pytest.mark.parametrize("max_iter", [None, MAX_ITERATIONS * 2])
 def test_a_tested_loop_fails_at_the_ceiling_of_the_engine(view, block, mode, holds, max_iter):
     blocks = ended(block, *range(MAX_ITERATIONS))
-    assert isinstance(LOOP.advance(tested(view, mode, holds, max_iter=max_iter, blocks=blocks[:-1])), Open)
-    directive = LOOP.advance(tested(view, mode, holds, max_iter=max_iter, blocks=blocks))
+    assert isinstance(LOOP.advance(conditional(view, mode, holds, max_iter=max_iter, blocks=blocks[:-1])), Open)
+    directive = LOOP.advance(conditional(view, mode, holds, max_iter=max_iter, blocks=blocks))
     assert isinstance(directive, Fail)
     assert directive.failure.code == "EXECUTION_ERROR"
     assert not directive.failure.retryable
@@ -209,7 +209,7 @@ def test_a_tested_loop_fails_at_the_ceiling_of_the_engine(view, block, mode, hol
 
 @pytest.mark.parametrize("holds", [None, 1, "true", []])
 def test_a_test_that_yields_no_boolean_fails_the_loop(view, block, holds):
-    directive = LOOP.advance(tested(view, "until", holds, blocks=ended(block, 1)))
+    directive = LOOP.advance(conditional(view, "until", holds, blocks=ended(block, 1)))
     assert isinstance(directive, Fail)
     assert directive.failure.code == "EXECUTION_ERROR"
     assert directive.failure.details == {"expression": "c", "completed_iterations": 1}
@@ -218,7 +218,7 @@ def test_a_test_that_yields_no_boolean_fails_the_loop(view, block, holds):
 
 
 def test_a_test_that_fails_fails_the_loop_and_keeps_what_was_done(view, block):
-    directive = LOOP.advance(tested(view, "while", ExpressionError("no such key"), blocks=ended(block, 1)))
+    directive = LOOP.advance(conditional(view, "while", ExpressionError("no such key"), blocks=ended(block, 1)))
     assert isinstance(directive, Fail)
     assert directive.failure.message == "no such key"
     assert directive.notes == [("loop_iter_completed", {"iteration": 0})]
@@ -226,5 +226,5 @@ def test_a_test_that_fails_fails_the_loop_and_keeps_what_was_done(view, block):
 
 def test_a_failing_body_ends_a_tested_loop(view, block):
     failure = Failure("STEP_FAILED", "no")
-    directive = LOOP.advance(tested(view, "while", True, blocks=[block("iter_0", 0, failure=failure)]))
+    directive = LOOP.advance(conditional(view, "while", True, blocks=[block("iter_0", 0, failure=failure)]))
     assert directive.failure.details == {"completed_iterations": 0}

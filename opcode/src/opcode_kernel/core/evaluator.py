@@ -31,10 +31,20 @@ class References:
 
 
 class Program(Protocol):
-    """A compiled expression. `evaluate` is pure and stays within the evaluator's own time and size budget."""
+    """A compiled expression. `evaluate` is pure and stays within the evaluator's own time and size budget.
 
-    text: str
-    references: References
+    A program that can yield several values (jq) may also have `outputs(scope) -> list`; loops use it for `over`.
+    """
+
+    @property
+    def text(self) -> str:
+        """The source."""
+        ...
+
+    @property
+    def references(self) -> References:
+        """What it reads; the scope is narrowed to that."""
+        ...
 
     def evaluate(self, scope: Mapping[str, Json]) -> Json:
         """Return the JSON value for a scope that holds the referenced roots (absent ones count as empty).
@@ -46,7 +56,10 @@ class Program(Protocol):
 
 
 class Evaluator(Protocol):
-    """One expression language, found by `name`: `cel`, `jq`, `expr`."""
+    """One expression language, found by `name`: `cel`, `jq`, `expr`.
+
+    One that holds something (a child process) may have `close()`; the engine calls it when it closes.
+    """
 
     name: str
 

@@ -18,7 +18,6 @@ from opcode_kernel.core.interpolation import restore_holes
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.state import ACTIVE, CANCELLED, COMPLETED, FAILED, SUSPENDED, Node, RunState
 from opcode_kernel.core.tasks import issue_plain, withdraw
-from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Failure
 
 BUDGET = "!timeout"
@@ -82,11 +81,10 @@ def _workflow_started(state: RunState, event: Event, node: None) -> None:
     state.status = ACTIVE
     state.agent_id = event.agent_id or ""
     state.created_at = state.started_at = event.at
-    state.parent_run_id = private.get("parent_run_id")
-    state.parent_step_id = private.get("parent_step_id")
-    state.parent_task = private.get("parent_task")
+    if "parent_run_id" in private:
+        state.parent_run_id, state.parent_step_id = private["parent_run_id"], private["parent_step_id"]
+        state.parent_task, state.depth = private["parent_task"], private["depth"]
     state.start_key = private.get("start_key")
-    state.depth = private.get("depth", 0)
     state.input_params = private["inputs"]
     holes = private.get("holes")
     state.inputs = restore_holes(state.input_params, holes) if holes else state.input_params
@@ -94,15 +92,6 @@ def _workflow_started(state: RunState, event: Event, node: None) -> None:
     context = private.get("context") or {}
     state.intent, state.agent_notes = context.get("intent"), context.get("notes")
     state.context = {**context, "agent_id": state.agent_id} if "agent_id" not in context else dict(context)
-    state.workflow = {
-        "run_id": state.run_id,
-        "name": plan.name,
-        "template_name": plan.template_name,
-        "template_version": f"v{plan.template_version}",
-        "agent_id": state.agent_id,
-        "parent_id": state.parent_run_id,
-        "started_at": iso(event.at),
-    }
     root = state.root
     nodes: list[Any] = [Node(step, root) for step in root.plan.steps]
     root.nodes = nodes

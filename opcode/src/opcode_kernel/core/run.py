@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from opcode_kernel.core import interrupting, settling, signals
-from opcode_kernel.core.commands import CancelTask, RunAction, StartTimer
+from opcode_kernel.core.commands import CancelTask, Command, RunAction
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.fold import BUDGET, apply, fold, node_of
 from opcode_kernel.core.guards import guard_holds
@@ -49,7 +49,7 @@ class Transition(NamedTuple):
     """What one message led to: facts to write down first, commands to carry out after."""
 
     events: list[Event]
-    commands: Sequence[RunAction | StartTimer | CancelTask]
+    commands: Sequence[Command]
 
 
 class Run:
@@ -85,16 +85,34 @@ class Run:
             finished = self._take(message)
         if events:
             self._work()
-        withdrawn, issued = state.withdrawn, state.issued
+        return _new(Transition, (events, self._commands(finished)))
+
+    def succeed(self, command: RunAction, output: Json, now: int, events: list[Event]) -> Sequence[Command]:
+        """Take in that an outstanding action returned: `handle(ActionSucceeded(...))` without its wrapping.
+
+        For drivers that run actions where they are; the events are added to `events`, the commands returned.
+        """
+        state = self.state
+        self.now = now if now > state.updated_at else state.updated_at
+        self.events = events
+        if state.status == SUSPENDED:
+            self.resume("child")
+        self.complete(state.nodes[command.step_id], output)
+        if state.ready or state.touched or state.quiet or not state.acting or self.plan.root.fallbacks:
+            self._work()
+        return self._commands(command.task) if state.issued or state.withdrawn else ()
+
+    def _commands(self, finished: str | None) -> Sequence[Command]:
+        """Return what the transition issued and withdrew; the task that reported needs no cancelling."""
+        withdrawn, issued = self.state.withdrawn, self.state.issued
         if not withdrawn:
-            commands: list[RunAction | StartTimer | CancelTask] = list(issued.values())
+            commands: list[Command] = list(issued.values())
         else:
             commands = [CancelTask(task) for task in withdrawn if task != finished]
             withdrawn.clear()
             commands += issued.values()
-        if issued:
-            issued.clear()
-        return _new(Transition, (events, commands))
+        issued.clear()
+        return commands
 
     def _take(self, message: Message) -> str | None:
         """Take in any message but a plain success; returns the task that reported, if one did."""
@@ -175,7 +193,9 @@ class Run:
             self.resume("child")
         if message.emitted:
             for event_type, payload in message.emitted:
-                self.emit(event_type, node, payload if isinstance(payload, dict) else {"value": payload})
+                self.emit(
+                    event_type, node, payload if payload is None or isinstance(payload, dict) else {"value": payload}
+                )
         if message.patch is not None:
             patch = message.patch
             self.patch_context(patch.get("data"), patch.get("agent_notes"), replace=bool(patch.get("replace")))
@@ -255,8 +275,14 @@ class Run:
         while True:
             if ready:
                 node = ready.popleft()
-                if node.plan.plain and node.attempt == 0 and state.status is ACTIVE and not state.failures:
-                    self._start_plain(node)
+                if (
+                    node.plan.plain
+                    and node.status is PENDING
+                    and not node.attempt
+                    and state.status is ACTIVE
+                    and not state.failures
+                ):
+                    self.events.append(plain_started(state, node, self.now))
                 else:
                     self._begin(node)
             elif touched:
@@ -265,18 +291,6 @@ class Run:
                 settling.rest_containers(self)
             elif (no_fallbacks and state.acting and state.root.live) or not settling.settle(self):
                 break
-
-    def _start_plain(self, node: Node) -> None:
-        """Start a step that needs no decision: what `_begin`, `_start` and `emit` come to for it, without the way."""
-        state = self.state
-        if node.status != PENDING:
-            return
-        plan, now = node.plan, self.now
-        sequence = state.sequence = state.sequence + 1
-        state.updated_at = now
-        self.events.append(_new(Event, (sequence, "step_started", node.path, plan.started, now, state.agent_id, None)))
-        plain_started(state, node, now)
-        state.dirty[node] = None
 
     def _begin(self, node: Node) -> None:
         """Start a step that became ready, or skip it by its guard."""
@@ -449,11 +463,10 @@ class Run:
         payload: dict[str, Json] = {"duration_ms": duration, "attempt": node.attempt}
         if output is not None:
             payload["output"] = output
-        sequence = state.sequence = state.sequence + 1
+        state.sequence = sequence = state.sequence + 1
         state.updated_at = now
         self.events.append(_new(Event, (sequence, "step_completed", node.path, payload, now, state.agent_id, None)))
         completed(state, node, now, output)
-        state.dirty[node] = None
 
     @property
     def at_rest(self) -> bool:

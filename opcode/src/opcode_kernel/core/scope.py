@@ -43,7 +43,7 @@ class Scope:
             case "inputs":
                 return self._read_input(reference)
             case "workflow":
-                return _walk(self._workflow(), reference.path, reference)
+                return _walk(self._state.workflow, reference.path, reference)
             case "context":
                 return self._read_dotted(self._state.context, reference)
         frame = self._iteration()
@@ -101,17 +101,12 @@ class Scope:
                 case "inputs":
                     selected[root] = self._plain_inputs()
                 case "workflow":
-                    selected[root] = self._workflow()
+                    selected[root] = self._state.workflow
                 case "context":
                     selected[root] = self._state.context
                 case _:
                     selected[root] = self._iteration() or {}
         return selected
-
-    def _workflow(self) -> dict[str, Json]:
-        """Hooks also see how the run ends."""
-        state = self._state
-        return state.workflow if state.closing is None else {**state.workflow, **state.closing}
 
     def _plain_inputs(self) -> dict[str, Json]:
         return split_holes(self._state.inputs)[0] if self._state.has_holes else self._state.inputs

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Failure, Json
 
 if TYPE_CHECKING:
@@ -139,54 +140,53 @@ class DecisionState:
 
 
 class RunState:
-    """Everything known about a run, derived from its events alone."""
+    """Everything known about a run, derived from its events alone. Class attributes are those of one not started."""
+
+    run_id: str = ""
+    status: str = PENDING
+    sequence: int = 0
+    agent_id: str = ""
+    parent_run_id: str | None = None
+    parent_step_id: str | None = None
+    parent_task: str | None = None
+    start_key: str | None = None
+    depth: int = 0
+    has_holes: bool = False
+    created_at: int = 0
+    updated_at: int = 0
+    started_at: int | None = None
+    completed_at: int | None = None
+    output: Json = None
+    error: Failure | None = None
+    intent: str | None = None
+    agent_notes: str | None = None
+    #: How many of the outstanding commands are actions.
+    acting: int = 0
+    #: How the run will end once its hook is done: status and output or error.
+    closing: dict[str, Json] | None = None
+    #: The budget of the workflow time-out: what is left, and since when it is running.
+    budget_left: int | None = None
+    budget_since: int | None = None
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.run_id = ""
-        self.status = PENDING
-        self.sequence = 0
-        self.agent_id = ""
-        self.parent_run_id: str | None = None
-        self.parent_step_id: str | None = None
-        self.parent_task: str | None = None
-        self.start_key: str | None = None
-        self.depth = 0
         #: Effective inputs as recorded (secrets masked), and as used (holes in place).
         self.input_params: dict[str, Json] = {}
         self.inputs: dict[str, Any] = {}
-        self.has_holes = False
-        self.created_at = self.updated_at = 0
-        self.started_at: int | None = None
-        self.completed_at: int | None = None
-        self.output: Json = None
-        self.error: Failure | None = None
-        self.warnings: list[str] = []
 
         self.root = Block(plan.root, None, "")
         self.hooks = Block(plan.hooks, None, "")
         self.nodes: dict[str, Node] = {}
         self.decisions: dict[str, DecisionState] = {}
         self.outstanding: dict[str, RunAction | StartTimer] = {}
-        #: How many of them are actions.
-        self.acting = 0
         #: Early named signals, latest per name.
         self.signals: dict[str, Json] = {}
 
         self.context: dict[str, Json] = {}
         self.accumulated: dict[str, Json] = {}
-        self.intent: str | None = None
-        self.agent_notes: str | None = None
         self.decisions_log: list[dict[str, Json]] = []
-        self.workflow: dict[str, Json] = {}
-
         #: Unhandled failures in the order they happened; the run is bound to fail.
         self.failures: list[tuple[Node, Failure]] = []
-        #: How the run will end once its hook is done: status and output or error.
-        self.closing: dict[str, Json] | None = None
-        #: The budget of the workflow time-out: what is left, and since when it is running.
-        self.budget_left: int | None = None
-        self.budget_since: int | None = None
 
         # Work that follows from the latest events; empty between transitions.
         self.ready: deque[Node] = deque()
@@ -203,6 +203,20 @@ class RunState:
     def is_terminal(self) -> bool:
         """Whether the run is completed, failed or cancelled."""
         return self.status in TERMINAL_RUN
+
+    @property
+    def workflow(self) -> dict[str, Json]:
+        """What `workflow.*` shows: the run's identity, and inside hooks how it ends."""
+        plan = self.plan
+        shown: dict[str, Json] = {
+            "run_id": self.run_id, "name": plan.name, "template_name": plan.template_name,
+            "template_version": f"v{plan.template_version}", "agent_id": self.agent_id, "parent_id": self.parent_run_id,
+        }  # fmt: skip
+        if self.started_at is not None:
+            shown["started_at"] = iso(self.started_at)
+        if self.closing is not None:
+            shown.update(self.closing)
+        return shown
 
     def pending_decisions(self) -> list[DecisionState]:
         """Return the open questions, oldest first."""

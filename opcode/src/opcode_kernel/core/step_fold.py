@@ -34,7 +34,8 @@ from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Failure, Json
 
 _NO_HOLES: list[Any] = []
-_command = tuple.__new__
+#: Making a named tuple from a ready tuple takes half the time of calling its class.
+_new = tuple.__new__
 
 
 def step_started(state: RunState, event: Event, node: Node) -> None:
@@ -63,8 +64,8 @@ def call_started(state: RunState, node: Node, attempt: int, at: int, params: Jso
     issue_action(state, node, at, params, holes)
 
 
-def plain_started(state: RunState, node: Node, at: int) -> None:
-    """Apply the first start of a plain step. The hot path: what `call_started` comes to for it, in one piece."""
+def plain_started(state: RunState, node: Node, at: int) -> Event:
+    """Apply the first start of a plain step and return its event. The hot path: all that `emit` comes to for it."""
     block = node.block
     plan = node.plan
     if block.owner is None or block.live:
@@ -75,13 +76,18 @@ def plain_started(state: RunState, node: Node, at: int) -> None:
     node.attempt = 1
     node.attempt_at = node.started_at = at
     node.input = params = plan.config.params.value
+    path = node.path
     task = node.key + "#1"
     timeout = plan.timeout
-    state.outstanding[task] = state.issued[task] = _command(RunAction, (
-        task, node.path, plan.action, plan.binding, params, _NO_HOLES, 1, node.operator_attempt,
+    state.outstanding[task] = state.issued[task] = _new(RunAction, (
+        task, path, plan.action, plan.binding, params, _NO_HOLES, 1, node.operator_attempt,
         None if timeout is None else at + timeout,
     ))  # fmt: skip
     state.acting += 1
+    state.dirty[node] = None
+    state.updated_at = at
+    state.sequence = sequence = state.sequence + 1
+    return _new(Event, (sequence, "step_started", path, plan.started, at, state.agent_id, None))
 
 
 def _started(state: RunState, node: Node, attempt: int, at: int) -> None:
@@ -107,15 +113,14 @@ def step_completed(state: RunState, event: Event, node: Node) -> None:
 
 
 def completed(state: RunState, node: Node, at: int, output: Json) -> None:
-    """Apply the completion of a step. The hot path calls this without the detour over `apply`."""
+    """Apply the completion of a step."""
     node.completed_at = at
     node.output = output
     task = f"{node.key}#{node.attempt}"
     if state.outstanding.pop(task, None) is not None:
         # Its own action reported, so there is nothing to cancel.
         state.acting -= 1
-        if state.issued:
-            state.issued.pop(task, None)
+        state.issued.pop(task, None)
     if node.timers:
         close_tasks(state, node)
     block = node.block
@@ -124,6 +129,7 @@ def completed(state: RunState, node: Node, at: int, output: Json) -> None:
     else:
         block.live -= 1
     node.status = COMPLETED
+    state.dirty[node] = None
     if block.owner is not None:
         if block.live == 0:
             state.quiet.append(block.owner)

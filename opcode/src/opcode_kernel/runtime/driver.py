@@ -9,7 +9,7 @@ or an end can be seen, and before an answer is given; everything else is written
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,7 +18,7 @@ import structlog
 
 from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.messages import Message
+from opcode_kernel.core.messages import ActionSucceeded, Message
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import SUSPENDED
 from opcode_kernel.errors import NotFoundError, OpcodeError
@@ -175,42 +175,45 @@ class LiveRun:
 
     def _drain(self) -> None:
         """Take in what has arrived and what inline actions answer, up to one turn."""
-        run, inbox, inline = self.run, self._inbox, self._inline
-        handle, unsaved, clock = run.handle, self._unsaved, self.engine.clock
-        run_inline, outstanding = self.engine.runner.run_inline, run.state.outstanding
+        run, inbox, inline, unsaved = self.run, self._inbox, self._inline, self._unsaved
+        clock, run_inline, outstanding = self.engine.clock, self.engine.runner.run_inline, run.state.outstanding
+        commands: Sequence[Command]
         turns = 0
-        while (inbox or inline) and turns < TURN:
+        while (inline or inbox) and turns < TURN:
             turns += 1
-            reply = None
-            message: Message | None
             if inline:
                 command = inline.popleft()
                 if command.task not in outstanding:
                     continue
-                message = run_inline(self, command)
+                report = run_inline(self, command)
+                if type(report) is ActionSucceeded and report.emitted is None and report.patch is None:
+                    commands = run.succeed(command, report.output, clock(), unsaved)
+                else:
+                    events, commands = run.handle(report, clock())
+                    unsaved += events
             else:
                 message, reply = inbox.popleft()
-            if message is not None:
-                try:
-                    events, commands = handle(message, clock())
-                except OpcodeError as error:
-                    if reply is not None:
-                        reply.fail(error)
-                    continue
-                if events:
+                commands = ()
+                if message is not None:
+                    try:
+                        events, commands = run.handle(message, clock())
+                    except OpcodeError as error:
+                        if reply is not None:
+                            reply.fail(error)
+                        continue
                     unsaved += events
-                for issued in commands:
-                    if (
-                        type(issued) is RunAction
-                        and issued.binding is not None
-                        and issued.binding.immediate
-                        and not issued.holes
-                    ):
-                        inline.append(issued)
-                    else:
-                        self.issue(issued)
-            if reply is not None:
-                self._replies.append(reply)
+                if reply is not None:
+                    self._replies.append(reply)
+            for issued in commands:
+                if (
+                    type(issued) is RunAction
+                    and issued.binding is not None
+                    and issued.binding.immediate
+                    and not issued.holes
+                ):
+                    inline.append(issued)
+                else:
+                    self.issue(issued)
 
     def issue(self, command: Command) -> None:
         """Carry out a command, or keep it until the barrier when it has effects."""
