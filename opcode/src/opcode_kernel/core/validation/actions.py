@@ -22,7 +22,12 @@ def check_action(node: StepNode, vocabulary: Vocabulary, issues: Issues) -> None
     guess = issues.suggest(name, lambda: sorted(vocabulary.action_names()))
     family, dot, _ = name.partition(".")
     refused = not dot or family in _BUILT_IN
-    later = "" if refused else "; a plugin that offers it may still be installed before the step runs"
+    if not refused:
+        later = "; a plugin that offers it may still be installed before the step runs"
+    elif family in _BUILT_IN and not any(known.startswith(f"{family}.") for known in vocabulary.action_names()):
+        later = f"; no plugin offers {family}.* here: install opcode-{family}, or take it out of OPCODE_PLUGINS_OFF"
+    else:
+        later = ""
     add = issues.error if refused else issues.warn
     add(
         place, f"expected a registered action, found {shown(name)}{later}; {guess.hint}", code="ACTION_UNAVAILABLE",
