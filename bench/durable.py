@@ -12,7 +12,7 @@ from functools import partial
 
 from bench.dag import naive_runs
 from bench.measure import Case, Operation, Options, Scenario, Subject
-from bench.workloads import AGENT, Definition, open_bench_engine, parallel, sequential
+from bench.workloads import AGENT, Definition, counted, open_bench_engine, parallel, sequential
 
 CLIENTS = (1, 16, 64)
 
@@ -42,7 +42,7 @@ async def _cases(options: Options) -> AsyncIterator[list[Case]]:
     store = options.store or "sqlite"
     yield [
         Case(
-            f"{shape}-{clients}-clients-{durability}",
+            f"{shape}-{counted(clients, 'client')}-{durability}",
             Subject(partial(_runs, definition, store, durability), clients),
             Subject(partial(naive_runs, definition, store, durability, 10, 1)),
         )

@@ -9,7 +9,7 @@ from functools import partial
 from bench.daemon import daemon
 from bench.mcp_client import connect
 from bench.measure import Case, Operation, Options, Scenario, Subject
-from bench.workloads import AGENT, parallel, sequential
+from bench.workloads import AGENT, counted, parallel, sequential
 
 CONNECTIONS = (1, 16)
 
@@ -58,8 +58,9 @@ async def _cases(options: Options) -> AsyncIterator[list[Case]]:
             for count in CONNECTIONS:
                 for name in _DEFINITIONS:
                     subject = Subject(partial(_calls, port, name, count), count)
-                    cases.append(Case(f"run-{name}-{count}-connections-{durability}", subject, unit="call"))
-        pings = [(f"ping-{count}-connections", partial(_pings, port, count), count) for count in CONNECTIONS]
+                    title = f"run-{name}-{counted(count, 'connection')}-{durability}"
+                    cases.append(Case(title, subject, unit="call"))
+        pings = [(f"ping-{counted(count, 'connection')}", partial(_pings, port, count), count) for count in CONNECTIONS]
         yield [*cases, *(Case(name, Subject(opens, count), unit="call") for name, opens, count in pings)]
 
 

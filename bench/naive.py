@@ -125,7 +125,11 @@ class CommitLog:
             "WHERE workflow_id = ? ORDER BY sequence",
             (workflow_id,),
         ).fetchall()
-        return fold([NaiveEvent(*row[:-1], timestamp=datetime.fromisoformat(row[-1])) for row in rows])
+        events = [
+            NaiveEvent(run, number, kind, step, payload, agent, datetime.fromisoformat(time))
+            for run, number, kind, step, payload, agent, time in rows
+        ]
+        return fold(events)
 
 
 def fold(events: list[NaiveEvent]) -> dict[str, StepState]:

@@ -17,31 +17,28 @@ from bench.measure import Case, Operation, Options, Scenario, Subject
 from bench.workloads import open_bench_engine
 from opcode_kernel import Action
 from opcode_kernel.core.commands import RunAction
+from opcode_kernel.runtime.driver import LiveRun
 
 #: Tasks submitted per timed call where the figure is per task.
 _BATCH = 1000
 
 
-class _Sink:
-    """Stands in for a live run: wants every result and counts them."""
+class _Sink(LiveRun):
+    """A live run that wants every result and counts it instead of deciding what follows."""
 
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
-        self.scopes: dict[str, Any] = {}
-        self.reports = 0
+    reports = 0
 
     def wants(self, task: str) -> bool:
         return True
 
-    def push(self, report: object) -> None:
+    def push(self, message: object, reply: object = None) -> None:
         self.reports += 1
 
 
 @asynccontextmanager
 async def _dispatch(size: int, batch: int, action: Action) -> AsyncIterator[Operation]:
     async with open_bench_engine("memory", "normal", pool_size=size) as engine:
-        runner = engine.runner
-        sink: Any = _Sink("run")
+        runner, sink = engine.runner, _Sink(engine, "run")
         commands = [RunAction(f"s{n}#1", f"s{n}", action.name, action, None, [], 1, 0, None) for n in range(batch)]
 
         async def submit(_: int) -> None:

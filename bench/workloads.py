@@ -43,6 +43,11 @@ def diamond(action: str = "bench.noop") -> Definition:
     }
 
 
+def counted(number: int, noun: str) -> str:
+    """Name a number of things, as part of the name of a case."""
+    return f"{number}-{noun}" if number == 1 else f"{number}-{noun}s"
+
+
 @asynccontextmanager
 async def scratch() -> AsyncIterator[Path]:
     """A directory that is gone afterwards."""

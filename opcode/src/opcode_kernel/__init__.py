@@ -1,60 +1,176 @@
 """The public surface of the OPCODE kernel: all that a plugin or an embedding program may import.
 
-What is not listed here, in `opcode_kernel.testing` or in the module a docstring names, is private.
+What is not listed here, in `opcode_kernel.testing` or in the module a docstring names, is private. Names are looked up
+when they are first used: `opcode --help` must not pay for the plugin contract.
 """
 
-from opcode_kernel.core.definition import Step
-from opcode_kernel.core.evaluator import Evaluator, Program, References, find_references
-from opcode_kernel.core.events import RESERVED_EVENTS
-from opcode_kernel.core.interpolation import Template
-from opcode_kernel.core.step_type import (
-    BlockView,
-    Body,
-    Call,
-    Compiler,
-    Complete,
-    ConfigProblem,
-    Decision,
-    Directive,
-    Fail,
-    Note,
-    Open,
-    OpenBlock,
-    Slot,
-    StepType,
-    StepView,
-    Wait,
-)  # fmt: skip
-from opcode_kernel.core.text import canonical_text, compact_json, json_type, parse_duration
-from opcode_kernel.errors import (
-    ActionError,
-    ConflictError,
-    DefinitionError,
-    ExpressionError,
-    Failure,
-    InterpolationError,
-    Json,
-    NotFoundError,
-    OpcodeError,
-    PluginError,
-)  # fmt: skip
-from opcode_kernel.plugin.action import Action, ActionContext, action
-from opcode_kernel.plugin.hookspecs import hookimpl
-from opcode_kernel.plugin.host_policy import check_address, check_host
-from opcode_kernel.plugin.params import FreeText, Param, Rest, Seconds
-from opcode_kernel.plugin.path_policy import PathGuard, absolute_path, resolve_read, resolve_write
-from opcode_kernel.plugin.policy import HostRules, PathRules, Policy, ShellRules
-from opcode_kernel.plugin.tool import Tool, ToolResult, ToolSession
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from opcode_kernel.core.definition import Step
+    from opcode_kernel.core.evaluator import Evaluator, Program, References, find_references
+    from opcode_kernel.core.events import RESERVED_EVENTS
+    from opcode_kernel.core.interpolation import Template
+    from opcode_kernel.core.step_type import (
+        BlockView,
+        Body,
+        Call,
+        Compiler,
+        Complete,
+        ConfigProblem,
+        Decision,
+        Directive,
+        Fail,
+        Note,
+        Open,
+        OpenBlock,
+        Slot,
+        StepType,
+        StepView,
+        Wait,
+    )
+    from opcode_kernel.core.text import canonical_text, compact_json, json_type, parse_duration
+    from opcode_kernel.errors import (
+        ActionError,
+        ConflictError,
+        DefinitionError,
+        ExpressionError,
+        Failure,
+        InterpolationError,
+        Json,
+        NotFoundError,
+        OpcodeError,
+        PluginError,
+    )
+    from opcode_kernel.plugin.action import Action, ActionContext, action
+    from opcode_kernel.plugin.hookspecs import hookimpl
+    from opcode_kernel.plugin.host_policy import check_address, check_host
+    from opcode_kernel.plugin.params import FreeText, Param, Rest, Seconds
+    from opcode_kernel.plugin.path_policy import PathGuard, absolute_path, resolve_read, resolve_write
+    from opcode_kernel.plugin.policy import HostRules, PathRules, Policy, ShellRules
+    from opcode_kernel.plugin.tool import Tool, ToolResult, ToolSession
+
+#: Where each public name lives, by module below this package.
+_MODULES = {
+    "core.definition": ("Step",),
+    "core.evaluator": ("Evaluator", "Program", "References", "find_references"),
+    "core.events": ("RESERVED_EVENTS",),
+    "core.interpolation": ("Template",),
+    "core.step_type": (
+        "BlockView",
+        "Body",
+        "Call",
+        "Compiler",
+        "Complete",
+        "ConfigProblem",
+        "Decision",
+        "Directive",
+        "Fail",
+        "Note",
+        "Open",
+        "OpenBlock",
+        "Slot",
+        "StepType",
+        "StepView",
+        "Wait",
+    ),
+    "core.text": ("canonical_text", "compact_json", "json_type", "parse_duration"),
+    "errors": (
+        "ActionError",
+        "ConflictError",
+        "DefinitionError",
+        "ExpressionError",
+        "Failure",
+        "InterpolationError",
+        "Json",
+        "NotFoundError",
+        "OpcodeError",
+        "PluginError",
+    ),
+    "plugin.action": ("Action", "ActionContext", "action"),
+    "plugin.hookspecs": ("hookimpl",),
+    "plugin.host_policy": ("check_address", "check_host"),
+    "plugin.params": ("FreeText", "Param", "Rest", "Seconds"),
+    "plugin.path_policy": ("PathGuard", "absolute_path", "resolve_read", "resolve_write"),
+    "plugin.policy": ("HostRules", "PathRules", "Policy", "ShellRules"),
+    "plugin.tool": ("Tool", "ToolResult", "ToolSession"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 __all__ = [
     "RESERVED_EVENTS",
-    "Action", "ActionContext", "ActionError", "BlockView", "Body", "Call", "Compiler", "Complete", "ConfigProblem", "ConflictError",
-    "Decision", "DefinitionError", "Directive", "Evaluator", "ExpressionError", "Fail", "Failure", "FreeText",
-    "HostRules", "InterpolationError", "Json", "NotFoundError", "Note", "OpcodeError", "Open", "OpenBlock", "Param",
-    "PathGuard", "PathRules", "PluginError", "Policy", "Program", "References", "Rest", "Seconds", "ShellRules", "Slot", "Step", "StepType",
-    "StepView", "Template", "Tool", "ToolResult", "ToolSession", "Wait", "__version__", "absolute_path", "action", "canonical_text",
-    "check_address", "check_host", "compact_json", "find_references", "hookimpl", "json_type", "parse_duration",
-    "resolve_read", "resolve_write",
-]  # fmt: skip
+    "Action",
+    "ActionContext",
+    "ActionError",
+    "BlockView",
+    "Body",
+    "Call",
+    "Compiler",
+    "Complete",
+    "ConfigProblem",
+    "ConflictError",
+    "Decision",
+    "DefinitionError",
+    "Directive",
+    "Evaluator",
+    "ExpressionError",
+    "Fail",
+    "Failure",
+    "FreeText",
+    "HostRules",
+    "InterpolationError",
+    "Json",
+    "NotFoundError",
+    "Note",
+    "OpcodeError",
+    "Open",
+    "OpenBlock",
+    "Param",
+    "PathGuard",
+    "PathRules",
+    "PluginError",
+    "Policy",
+    "Program",
+    "References",
+    "Rest",
+    "Seconds",
+    "ShellRules",
+    "Slot",
+    "Step",
+    "StepType",
+    "StepView",
+    "Template",
+    "Tool",
+    "ToolResult",
+    "ToolSession",
+    "Wait",
+    "__version__",
+    "absolute_path",
+    "action",
+    "canonical_text",
+    "check_address",
+    "check_host",
+    "compact_json",
+    "find_references",
+    "hookimpl",
+    "json_type",
+    "parse_duration",
+    "resolve_read",
+    "resolve_write",
+]

@@ -17,10 +17,8 @@ from opcode_kernel.core.following import create, open_blocks, recount, reset
 from opcode_kernel.core.interpolation import restore_holes
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.state import ACTIVE, CANCELLED, COMPLETED, FAILED, SUSPENDED, Node, RunState
-from opcode_kernel.core.tasks import issue_plain, withdraw
+from opcode_kernel.core.tasks import BUDGET, issue_plain, stop_budget, withdraw
 from opcode_kernel.errors import Failure
-
-BUDGET = "!timeout"
 
 Handler = Callable[[RunState, Event, Any], None]
 
@@ -106,10 +104,8 @@ def _workflow_started(state: RunState, event: Event, node: None) -> None:
 
 def _workflow_suspended(state: RunState, event: Event, node: None) -> None:
     state.status = SUSPENDED
-    if state.budget_since is not None and (event.private or {}).get("paused"):
-        state.budget_left = max(0, (state.budget_left or 0) - (event.at - state.budget_since))
-        state.budget_since = None
-        withdraw(state, BUDGET)
+    if (event.private or {}).get("paused"):
+        stop_budget(state, event.at)
 
 
 def _workflow_resumed(state: RunState, event: Event, node: None) -> None:
@@ -118,13 +114,20 @@ def _workflow_resumed(state: RunState, event: Event, node: None) -> None:
     state.status = ACTIVE
     state.completed_at, state.error = None, None
     limit = state.plan.definition.timeout
-    if limit is not None and state.budget_since is None:
+    if limit is not None and state.budget_since is None and state.closing is None:
         left = limit if private.get("fresh_budget") or state.budget_left is None else state.budget_left
         _start_budget(state, left, event.at)
     for path in private.get("retry", ()):
         reset(state, state.nodes[path])
     if again or "retry" in private:
-        state.failures = [(failed, error) for failed, error in state.failures if failed.status == FAILED]
+        state.failures = [
+            (failed, error) for failed, error in state.failures
+            if failed.status == FAILED and (failed.rescues or not failed.plan.is_fallback)
+            and failed.top.block is state.root
+        ]  # fmt: skip
+        for cut in [node for node in state.root.nodes if node is not None and node.cut]:
+            if again and not state.failures:
+                reset(state, cut)
         recount(state)
 
 
@@ -154,6 +157,7 @@ def _finish(state: RunState, status: str, at: int) -> None:
     state.status = status
     state.completed_at = at
     state.closing = None
+    stop_budget(state, at)
     for task in list(state.outstanding):
         withdraw(state, task)
 

@@ -51,7 +51,9 @@ def satisfied(state: RunState, node: Node) -> None:
 
 
 def _next_nested(state: RunState, block: Block) -> None:
-    if block.ended:
+    owner = block.owner
+    if block.ended or owner is None or owner.status in TERMINAL_STEP or owner.attempt != block.attempt:
+        # A fallback outside of the list may end later than the container, or than its attempt.
         return
     block.position += 1
     order = block.plan.roots
@@ -59,14 +61,18 @@ def _next_nested(state: RunState, block: Block) -> None:
         state.ready.append(create(state, block, order[block.position]))
     else:
         block.ended = True
-        if block.owner is not None:
-            state.touched.append(block.owner)
+        state.touched.append(owner)
 
 
-def unhandled(state: RunState, node: Node, failure: Failure) -> None:
-    """End the list of a step whose failure nobody handles; at the top level the run is bound to fail."""
+def unhandled(state: RunState, node: Node, failure: Failure, told: Block | None = None) -> None:
+    """End the list of a step whose failure nobody handles; at the top level the run is bound to fail.
+
+    The lists of the steps that a failed fallback stood in for end too, except `told`, which knows already.
+    """
     block = node.block
-    if block.plan.nested:
+    if block is told:
+        pass
+    elif block.plan.nested:
         block.failure = failure
         block.ended = True
         if block.owner is not None:
@@ -74,27 +80,49 @@ def unhandled(state: RunState, node: Node, failure: Failure) -> None:
     elif block is state.root:
         state.failures.append((node, failure))
     for original in node.rescues:
-        if original.block is not block:
-            unhandled(state, original, failure)
+        unhandled(state, original, failure, block)
 
 
 def trigger(state: RunState, node: Node, fallback_path: str) -> None:
     """Start the fallback of a failed step, or reuse its result when it ran already."""
-    fallback = state.nodes.get(fallback_path)
-    if fallback is None:
-        block = node.block
-        fallback = create(state, block, block.plan.index[fallback_path[len(block.prefix) :]])
+    block = node.block
+    sibling = block.plan.index.get(fallback_path.removeprefix(block.prefix)) if block.plan.nested else None
+    # A sibling is not looked up by its path: that may still name the fallback of an older attempt of the container.
+    fallback = state.nodes[fallback_path] if sibling is None else block.nodes[sibling] or create(state, block, sibling)
     fallback.rescues = (*fallback.rescues, node)
-    first = not fallback.triggered
     fallback.triggered = True
-    if fallback.status in (COMPLETED, SKIPPED):
+    node.fallback = fallback
+    if fallback.cut:
+        reset(state, fallback)
+        return
+    if _is_satisfied(fallback):
         node.rescued_by = fallback
         satisfied(state, node)
         return
+    if node.error is not None and fallback.last_resort.status == FAILED:
+        unhandled(state, node, node.error)
+        return
     if not fallback.block.plan.nested and node.plan.index in fallback.plan.depends_on and node.block is fallback.block:
         fallback.pending -= 1
-    if first and fallback.pending == 0 and fallback.status == PENDING:
+    if fallback.pending == 0 and fallback.status == PENDING:
         state.ready.append(fallback)
+
+
+def rest_above(state: RunState, fallback: Node) -> None:
+    """The lists that wait for a resting fallback may have come to rest with it."""
+    for original in fallback.rescues:
+        if original.block.owner is not None:
+            state.quiet.append(original.block.owner)
+        rest_above(state, original)
+
+
+def _release(node: Node) -> None:
+    """A step that runs again needs no fallback before it fails again."""
+    fallback = node.fallback
+    if fallback is not None:
+        fallback.rescues = tuple(original for original in fallback.rescues if original is not node)
+        fallback.triggered = bool(fallback.rescues)
+        node.fallback = node.rescued_by = None
 
 
 def open_blocks(state: RunState, owner: Node, opened: list[list[Any]]) -> None:
@@ -121,15 +149,19 @@ def create(state: RunState, block: Block, index: int) -> Node:
 
 def reset(state: RunState, node: Node) -> None:
     """Put a failed or interrupted step back to pending; what ran under it belongs to an older attempt."""
-    interrupted = node.reason == "interrupted"
+    interrupted = node.cut or node.reason == "interrupted"
     leave_live(state, node)
     node.status = PENDING
     node.retry_count = 0
     node.operator_attempt += 0 if interrupted else 1
     node.error, node.reason, node.completed_at, node.rescued_by = None, None, None, None
     node.arrived, node.waiting = {}, None
+    node.cut = False
+    node.blocks = []
+    _release(node)
     state.dirty[node] = None
-    state.ready.append(node)
+    if node.triggered or not node.plan.is_fallback:
+        state.ready.append(node)
     reopen_above(state, node)
 
 
@@ -141,11 +173,26 @@ def reopen_above(state: RunState, node: Node) -> None:
         block.ended = False
     if owner is None:
         return
-    if owner.status in TERMINAL_STEP:
+    if owner.status == SUSPENDED:
+        _wake(state, owner)
+    elif owner.status in TERMINAL_STEP:
         owner.error, owner.completed_at, owner.reason = None, None, None
+        owner.cut = False
+        _release(owner)
         state.dirty[owner] = None
         reopen_above(state, owner)
-    enter(state, owner, RUNNING)
+        enter(state, owner, RUNNING)
+        for other in owner.blocks:
+            _revive(state, other)
+
+
+def _revive(state: RunState, block: Block) -> None:
+    """Go on in a list that was cut short when its container ended: nothing in it may be passed over."""
+    for node in block.nodes if not block.ended else ():
+        if node is not None and node.cut:
+            reset(state, node)
+        elif node is not None and node.status == PENDING and (node.triggered or not node.plan.is_fallback):
+            state.ready.append(node)
 
 
 def recount(state: RunState) -> None:
@@ -154,14 +201,18 @@ def recount(state: RunState) -> None:
     for node in nodes:
         if node is None or node.status != PENDING:
             continue
-        node.pending = sum(not _is_satisfied(nodes[index]) for index in node.plan.depends_on)
+        node.pending = sum(
+            not _is_satisfied(nodes[index]) and nodes[index] not in node.rescues for index in node.plan.depends_on
+        )
         if node.pending == 0 and (not node.plan.is_fallback or node.triggered):
             state.ready.append(node)
 
 
 def _is_satisfied(node: Node | None) -> bool:
     return node is not None and (
-        node.status in (COMPLETED, SKIPPED) or (node.status == FAILED and node.rescued_by is not None)
+        node.status == COMPLETED
+        or (node.status == SKIPPED and not node.cut)
+        or (node.status == FAILED and node.rescued_by is not None)
     )
 
 
@@ -174,14 +225,18 @@ def enter(state: RunState, node: Node, status: str) -> None:
     elif node.status not in (RUNNING, RETRYING):
         block.live += 1
     node.status = status
-    owner = block.owner
-    if owner is not None and owner.status == SUSPENDED:
-        enter(state, owner, RUNNING)
-        owner.reason = None
-        state.dirty[owner] = None
-        if owner.timeout_left is not None:
-            issue(state, owner, StartTimer(f"{owner.task}!timeout", state.updated_at + owner.timeout_left))
-            owner.timeout_left = None
+    if block.owner is not None and block.owner.status == SUSPENDED:
+        _wake(state, block.owner)
+
+
+def _wake(state: RunState, owner: Node) -> None:
+    """Something below a resting container goes on; so does its time-out."""
+    enter(state, owner, RUNNING)
+    owner.reason = None
+    state.dirty[owner] = None
+    if owner.timeout_left is not None:
+        issue(state, owner, StartTimer(f"{owner.task}!timeout", state.updated_at + owner.timeout_left))
+        owner.timeout_left = None
 
 
 def leave_live(state: RunState, node: Node) -> None:
@@ -209,8 +264,10 @@ def leave(state: RunState, node: Node, status: str) -> None:
         state.quiet.append(block.owner)
 
 
-def forget_attempt(node: Node) -> None:
-    """Drop what belonged to the attempt before."""
+def forget_attempt(state: RunState, node: Node) -> None:
+    """Drop what belonged to the attempt before, its back-off timer included."""
+    if node.timers:
+        close_tasks(state, node)
     node.blocks = []
     node.memo = None
     node.arrived = {}

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from opcode_kernel.core import interrupting, settling, signals
-from opcode_kernel.core.commands import CancelTask, Command, RunAction
+from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.fold import BUDGET, apply, fold, node_of
+from opcode_kernel.core.fold import apply, fold, node_of
 from opcode_kernel.core.guards import guard_holds
 from opcode_kernel.core.handling import attempt_failed, skip_blocks
 from opcode_kernel.core.interpolation import split_holes
@@ -37,6 +37,7 @@ from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.state import ACTIVE, PENDING, RUNNING, SUSPENDED, TERMINAL_RUN, Node, RunState
 from opcode_kernel.core.step_fold import completed, plain_started
 from opcode_kernel.core.step_type import Call, Complete, Decision, Directive, Fail, Note, Open, Wait
+from opcode_kernel.core.tasks import BUDGET
 from opcode_kernel.core.times import MILLISECOND, iso
 from opcode_kernel.core.view import View
 from opcode_kernel.errors import Failure, Json, OpcodeError
@@ -130,7 +131,8 @@ class Run:
             case ActionSuspended():
                 self._action_suspended(message)
             case ContextPatched():
-                self.patch_context(message.data, message.agent_notes, replace=message.replace)
+                if not self.state.is_terminal:
+                    self.patch_context(message.data, message.agent_notes, replace=message.replace)
             case Interrupted():
                 interrupting.interrupt(self, message)
         return None
@@ -220,7 +222,12 @@ class Run:
             self.emit("step_suspended", node, {"reason": message.reason, **message.details})
 
     def _timer_fired(self, task: str) -> None:
-        if task not in self.state.outstanding:
+        timer = self.state.outstanding.get(task)
+        if not isinstance(timer, StartTimer):
+            return
+        if self.now < timer.at:
+            # From before the timer was paused, or by a clock that was set back: it is still to come.
+            self.state.issued[task] = timer
             return
         if task == BUDGET:
             settling.time_out(self)
@@ -297,8 +304,10 @@ class Run:
         state = self.state
         if node.status != PENDING or state.status in TERMINAL_RUN:
             return
-        if state.failures and node.block is state.root and not node.triggered:
-            return  # draining: what has not started stays pending, so that a later retry can go on
+        if state.failures and node.block is state.root and not node.triggered and node.attempt == 0:
+            return  # draining: what has never started stays pending, so that a later retry can go on
+        if node.block.owner is not None and node.block.owner.is_terminal:
+            return  # the container ended in the same transition
         if node.plan.guard is not None and node.attempt == 0:
             try:
                 verdict = guard_holds(state, node)

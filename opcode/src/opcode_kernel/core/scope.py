@@ -70,8 +70,7 @@ class Scope:
         if node is None or not node.is_terminal:
             known = sorted(other for other, found in self._visible().items() if found.is_terminal)
             raise _unresolved(reference, f"the step {step_id!r} has not run", known, "available_steps")
-        if node.status == FAILED and node.rescued_by is not None:
-            node = node.rescued_by
+        node = node.stand_in
         if path and path[0] in ("status", "error") and not _has_own(node.output, path[0]):
             value: Json = node.status if path[0] == "status" else (node.error.to_json() if node.error else None)
             return _walk(value, tuple(path[1:]), reference)
@@ -184,8 +183,7 @@ def step_value(node: Node, fields: frozenset[str] = frozenset()) -> Json:
     An object shows its own keys, and `output`, `status`, `error` besides where it has none of that name. Anything else is
     itself, unless the expression asks for one of the three.
     """
-    if node.status == FAILED and node.rescued_by is not None:
-        node = node.rescued_by
+    node = node.stand_in
     output = node.output
     virtual = {"output": output, "status": node.status}
     if node.error is not None:

@@ -32,7 +32,7 @@ def rest_containers(run: Run) -> None:
             continue
         open_blocks = [block for block in owner.blocks if not block.ended]
         if open_blocks and all(block.suspended for block in open_blocks):
-            resting = [node for block in open_blocks for node in block.nodes if node is not None]
+            resting = [node.last_resort for block in open_blocks for node in block.nodes if node is not None]
             reason = next(node.reason for node in resting if node.status == SUSPENDED)
             run.emit("step_suspended", owner, {"reason": reason})
 
@@ -64,10 +64,15 @@ def _skip_unneeded_fallbacks(run: Run) -> bool:
         node = nodes[index]
         if node is None or node.status != PENDING or node.triggered:
             continue
-        if all(guarded is not None and guarded.is_terminal for guarded in (nodes[i] for i in node.plan.guarded)):
+        if all(_is_done(nodes[guarded]) for guarded in node.plan.guarded):
             run.emit("step_skipped", node, {"reason": "fallback_not_needed"})
             return True
     return False
+
+
+def _is_done(node: Node | None) -> bool:
+    """A failure that an operator may still repeat is not over."""
+    return node is not None and node.is_terminal and not node.cut and (node.status != FAILED or node.rescued_by is not None)
 
 
 def _rest_long_waits(run: Run) -> bool:
@@ -94,7 +99,7 @@ def suspended_steps(run: Run) -> list[Node]:
 
 
 def _rests_below(node: Node) -> bool:
-    return any(block.resting and not block.ended for block in node.blocks)
+    return any(block.suspended for block in node.blocks)
 
 
 def _suspend(run: Run, reason: str | None = None) -> None:
@@ -156,14 +161,10 @@ def _output(run: Run) -> Json:
     if template is not None:
         return split_holes(template.resolve(Scope(state, state.root)))[0]
     leaves = [state.root.nodes[index] for index in run.plan.root.leaves]
-    outputs = {node.plan.id: _leaf_output(node) for node in leaves if node is not None}
+    outputs = {node.plan.id: node.stand_in.output for node in leaves if node is not None}
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     return outputs if any(value is not None for value in outputs.values()) else None
-
-
-def _leaf_output(node: Node) -> Json:
-    return node.rescued_by.output if node.status == FAILED and node.rescued_by is not None else node.output
 
 
 def _close(run: Run, closing: dict[str, Json], hook: int | None) -> bool:
@@ -210,8 +211,7 @@ def time_out(run: Run) -> None:
             cancel(run, "timeout", None)
         case "suspend":
             park(run, frozenset())
-            if run.state.root.live == 0:
-                _suspend(run, "timeout")
+            _suspend(run, "timeout")
         case _:
             skip_running(run, "workflow_failed")
             message = f"the workflow exceeded its time-out of {limit}"

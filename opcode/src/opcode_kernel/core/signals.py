@@ -234,7 +234,7 @@ def _retry(run: Run, signal: Signal) -> None:
     if state.status not in (FAILED, SUSPENDED):
         raise _conflict(run, "retry")
     interrupted = [n for n in state.nodes.values() if n.status == SUSPENDED and n.reason == "interrupted"]
-    leaves = [node for node in interrupted if not any(block.resting for block in node.blocks)]
+    leaves = [node for node in interrupted if not any(block.suspended for block in node.blocks)]
     if signal.step_id is None:
         if not leaves:
             failed = sorted(node.path for node in state.nodes.values() if node.status == FAILED)
@@ -242,7 +242,7 @@ def _retry(run: Run, signal: Signal) -> None:
             raise ConflictError(f"no step of this workflow was interrupted{hint}")
         chosen, named = leaves, None
     else:
-        candidates = [node for node in state.nodes.values() if node.status == FAILED] + interrupted
+        candidates = [node for node in state.nodes.values() if _is_open_failure(run, node)] + interrupted
         named = _find(run, signal.step_id, candidates)
         if named is None:
             raise _not_overridable(run, signal.step_id, "retry")
@@ -258,7 +258,7 @@ def _skip(run: Run, signal: Signal) -> None:
         raise _conflict(run, "skip")
     if signal.step_id is None:
         raise DefinitionError("step_id is required to skip a step")
-    node = _find(run, signal.step_id, [n for n in state.nodes.values() if n.status in (FAILED, SUSPENDED)])
+    node = _find(run, signal.step_id, [n for n in state.nodes.values() if n.status == SUSPENDED or _is_open_failure(run, n)])
     if node is None:
         raise _not_overridable(run, signal.step_id, "skip")
     _received(run, signal, node)
@@ -271,11 +271,28 @@ def _skip(run: Run, signal: Signal) -> None:
     run.emit("step_skipped", node, payload)
 
 
+def _is_open_failure(run: Run, node: Node) -> bool:
+    """Whether a failed step still matters: nothing stands in for it, and what contains it has not gone on without it."""
+    resort = node.last_resort
+    if node.status != FAILED or (resort.status != FAILED and not resort.cut):
+        return False
+    if node.plan.is_fallback and not node.rescues:
+        return False
+    if run.state.closing is not None or node.top.block is run.state.hooks:
+        return False  # how the run ends is decided, and no hook has a say in it
+    block, owner = node.block, node.block.owner
+    while owner is not None:
+        if block not in owner.blocks or (owner.is_terminal and not _is_open_failure(run, owner)):
+            return False
+        block, owner = owner.block, owner.block.owner
+    return True
+
+
 def _not_overridable(run: Run, step_id: str, what: str) -> ConflictError | NotFoundError:
     node = run.state.nodes.get(step_id)
     if node is None:
         return NotFoundError(f"the workflow has no step {step_id}")
     return ConflictError(
-        f"{what} needs a failed or suspended step, {node.path} is {node.status}",
+        f"{what} needs a suspended step or one whose failure still matters, {node.path} is {node.status}",
         details={"step_id": node.path, "status": node.status},
     )

@@ -35,6 +35,8 @@ class Node:
     pending: int = 0
     triggered: bool = False
     ignored: bool = False
+    #: Skipped only because something else ended; an operator who repeats that repeats this too.
+    cut: bool = False
     input: Json = None
     holes: list[Any] | None = None
     output: Json = None
@@ -49,8 +51,9 @@ class Node:
     waiting: dict[str, Json] | None = None
     decision: str | None = None
     timeout_left: int | None = None
-    #: The fallback that stands in for this failed step, and the failed steps this fallback stands in for.
+    #: The fallback that stands in for this failed step, the one that was started for it, and the reverse of that.
     rescued_by: Node | None = None
+    fallback: Node | None = None
     rescues: tuple[Node, ...] = ()
     #: Names of the step's outstanding timers.
     timers: tuple[str, ...] = ()
@@ -77,6 +80,30 @@ class Node:
     def is_terminal(self) -> bool:
         """Whether the step is done for good, an operator's override aside."""
         return self.status in TERMINAL_STEP
+
+    @property
+    def top(self) -> Node:
+        """The step itself, or the outermost container around it."""
+        node = self
+        while node.block.owner is not None:
+            node = node.block.owner
+        return node
+
+    @property
+    def stand_in(self) -> Node:
+        """The step whose result counts: the fallback at the end of the chain, or the step itself."""
+        node = self
+        while node.status == FAILED and node.rescued_by is not None:
+            node = node.rescued_by
+        return node
+
+    @property
+    def last_resort(self) -> Node:
+        """The end of the chain of fallbacks as far as it was started, or the step itself."""
+        node = self
+        while node.status == FAILED and node.fallback is not None:
+            node = node.fallback
+        return node
 
     @property
     def is_live(self) -> bool:
@@ -108,6 +135,8 @@ class Block:
         if owner is None:
             self.prefix = self.key_prefix = ""
         else:
+            #: The attempt of the owner that opened it.
+            self.attempt = owner.attempt
             again = f"~{owner.attempt}" if owner.attempt > 1 else ""
             self.prefix = f"{owner.path}.{name}."
             self.key_prefix = f"{owner.key}{again}.{name}."
@@ -115,7 +144,12 @@ class Block:
     @property
     def suspended(self) -> bool:
         """Whether nothing in it can go on before something from outside arrives."""
-        return not self.ended and self.live == 0 and self.resting > 0
+        if self.ended or self.live:
+            return False
+        # A failed step may wait for a fallback outside of this list.
+        return self.resting > 0 or any(
+            node is not None and node.status == FAILED and node.last_resort.status == SUSPENDED for node in self.nodes
+        )
 
 
 class DecisionState:

@@ -11,7 +11,9 @@ from opcode_kernel.core.following import (
     forget_attempt,
     leave,
     leave_live,
+    recount,
     reopen_above,
+    rest_above,
     satisfied,
     trigger,
     unhandled,
@@ -29,7 +31,7 @@ from opcode_kernel.core.state import (
     Node,
     RunState,
 )  # fmt: skip
-from opcode_kernel.core.tasks import close_tasks, issue, issue_action, withdraw
+from opcode_kernel.core.tasks import close_tasks, issue, issue_action, stop_budget, withdraw
 from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Failure, Json
 
@@ -47,12 +49,14 @@ def step_started(state: RunState, event: Event, node: Node) -> None:
         call_started(state, node, attempt, at, plan.call.params.value, _NO_HOLES)
         return
     _started(state, node, attempt, at)
+    if plan.call is None and plan.timeout is not None and plan.kind != "reasoning":
+        issue(state, node, StartTimer(f"{node.task}!timeout", at + plan.timeout))
     if private is None:
-        if plan.timeout is not None and plan.kind != "reasoning":
-            issue(state, node, StartTimer(f"{node.task}!timeout", at + plan.timeout))
         return
     if "closing" in private:
+        # A hook has a time-out of its own, which is not charged to the workflow.
         state.closing = private["closing"]
+        stop_budget(state, at)
     if "params" in private:
         node.holes = private.get("holes") or _NO_HOLES
         issue_action(state, node, at, private["params"], node.holes)
@@ -103,7 +107,7 @@ def _started(state: RunState, node: Node, attempt: int, at: int) -> None:
     if node.started_at is None:
         node.started_at = at
     if attempt > 1:
-        forget_attempt(node)
+        forget_attempt(state, node)
 
 
 def step_completed(state: RunState, event: Event, node: Node) -> None:
@@ -169,9 +173,12 @@ def step_skipped(state: RunState, event: Event, node: Node) -> None:
     if node.status == FAILED:
         reopen_above(state, node)
         state.failures = [entry for entry in state.failures if entry[0] is not node and entry[0].status == FAILED]
+        recount(state)
     close_decision(state, node, CANCELLED, event.at)
     leave(state, node, SKIPPED)
-    if not private.get("final"):
+    if private.get("final"):
+        node.cut = True
+    else:
         if node.block.plan.nested and "output" in payload:
             node.block.output = node.output
         satisfied(state, node)
@@ -197,6 +204,7 @@ def step_suspended(state: RunState, event: Event, node: Node) -> None:
     """The step rests until something from outside arrives."""
     node.reason = (event.payload or {})["reason"]
     if node.reason == "interrupted":
+        _pause_timeout(state, node, event.at)
         close_tasks(state, node)
         node.waiting = None
     elif node.reason == "decision":
@@ -210,6 +218,8 @@ def step_suspended(state: RunState, event: Event, node: Node) -> None:
             state.quiet.append(owner)
         if len(owner.blocks) > 1:
             state.touched.append(owner)
+    if node.rescues:
+        rest_above(state, node)
 
 
 def _pause_timeout(state: RunState, node: Node, at: int) -> None:

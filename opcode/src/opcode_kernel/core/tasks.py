@@ -8,6 +8,9 @@ from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.state import Node, RunState
 from opcode_kernel.errors import Json
 
+#: The timer of the workflow's own time-out.
+BUDGET = "!timeout"
+
 #: Making a named tuple from a ready tuple takes half the time of calling its class.
 _command = tuple.__new__
 
@@ -33,6 +36,14 @@ def withdraw(state: RunState, task: str) -> None:
         state.acting -= 1
     if state.issued.pop(task, None) is None:
         state.withdrawn.append(task)
+
+
+def stop_budget(state: RunState, at: int) -> None:
+    """Stop charging the workflow's time-out; what is left is kept."""
+    if state.budget_since is not None:
+        state.budget_left = max(0, (state.budget_left or 0) - (at - state.budget_since))
+        state.budget_since = None
+        withdraw(state, BUDGET)
 
 
 def close_tasks(state: RunState, node: Node) -> None:

@@ -1,7 +1,8 @@
 """The plug points. This file is the reference manual for them.
 
-A hook returns what it offers and does nothing else: no I/O, no reading of settings, no registering. All hooks are
-called once, while the registry is built or the application starts; nothing on the path of a step calls pluggy.
+A hook returns what it offers and does nothing else: no I/O, no reading of settings, no registering. Those that offer
+something are called once, while the registry is built or the application starts; `opcode_committed` is collected then
+and called after each commit. Nothing on the path of a step calls pluggy.
 """
 
 from __future__ import annotations

@@ -60,6 +60,10 @@ class ActionRunner:
     def start(self, live: LiveRun, command: RunAction) -> None:
         """Spawn an action, or queue it until there is a place."""
         action: Action = command.binding
+        if self._engine.closing:
+            return  # it stays outstanding, and is parked with the rest
+        # From now on the run can cancel it, and does not rest before it is over.
+        live.scopes[command.task] = anyio.CancelScope()
         if not action.holds_slot:
             self._engine.nursery.spawn(self._run_and_report, live, command)
         elif self._running < self._limit:
@@ -89,20 +93,19 @@ class ActionRunner:
     def _next(self) -> tuple[LiveRun, RunAction] | None:
         while self._backlog:
             live, command = self._backlog.popleft()
-            if live.wants(command.task):
+            if live.wants(command.task) and not self._engine.closing:
                 return live, command
+            live.left(command.task)
         return None
 
     async def _run_and_report(self, live: LiveRun, command: RunAction) -> None:
-        if not live.wants(command.task):
-            return
-        with anyio.CancelScope() as scope:
-            live.scopes[command.task] = scope
+        with live.scopes[command.task]:
             try:
-                report = await self._run(live, command)
+                report = await self._run(live, command) if live.wants(command.task) else None
             finally:
-                live.scopes.pop(command.task, None)
-            live.push(report)
+                live.left(command.task)
+            if report is not None:
+                live.push(report)
 
     async def _run(self, live: LiveRun, command: RunAction) -> Report:
         action: Action = command.binding
@@ -115,7 +118,7 @@ class ActionRunner:
             if action.breaker is not None:
                 target = action.breaker(params)
                 notes = self._engine.breakers.admit(command.action, target, self._engine.clock())
-            output = await self._call(action, context, params, command)
+            output = await self._call_or_release(action, context, params, command, target if notes else "")
             if measure(output) > self._output_limit:
                 self._refuse_size(output)
         except Suspended as waiting:
@@ -131,13 +134,25 @@ class ActionRunner:
             notes += self._engine.breakers.report(command.action, target, failure, self._engine.clock())
         return ActionFailed(command.task, failure, notes or None)
 
+    async def _call_or_release(
+        self, action: Action, context: StepContext, params: Any, command: RunAction, probed: str
+    ) -> Json:
+        """Call the action; a probe of the breaker that is cancelled gives its place back."""
+        try:
+            return await self._call(action, context, params, command)
+        except anyio.get_cancelled_exc_class():
+            if probed:
+                self._engine.breakers.release(command.action, probed)
+            raise
+
     async def _call(self, action: Action, context: StepContext, params: Any, command: RunAction) -> Json:
         deadline = command.deadline
         if deadline is None:
             return await self._called(action, context, params)
         left = (deadline - self._engine.clock()) / SECOND
-        with anyio.move_on_after(max(0.0, left)):
-            return await self._called(action, context, params)
+        if left > 0:
+            with anyio.move_on_after(left):
+                return await self._called(action, context, params)
         node = context._live.run.state.nodes[command.step_id]  # noqa: SLF001 - the limit is for the message only
         limit = (node.plan.timeout or 0) // MILLISECOND
         raise ActionError("TIMEOUT_ERROR", f"step {command.step_id} exceeded its time-out of {limit} ms")
@@ -161,9 +176,13 @@ class ActionRunner:
         """Return the params with the secrets filled in: the last moment before the action sees them."""
         if not command.holes:
             return command.params
-        names = dict.fromkeys(part["secret"] for _, parts in command.holes for part in parts if isinstance(part, dict))
-        values = {name: await self._secret(name) for name in names}
+        values = await self.secrets_of(command)
         return fill_holes(command.params, command.holes, values.__getitem__)
+
+    async def secrets_of(self, command: RunAction) -> dict[str, str]:
+        """Return the values of the secrets that the params of a call refer to, by name."""
+        names = dict.fromkeys(part["secret"] for _, parts in command.holes for part in parts if isinstance(part, dict))
+        return {name: await self._secret(name) for name in names}
 
     async def _secret(self, name: str) -> str:
         vault = self._engine.vault

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import structlog
 
 from opcode_kernel.core.commands import RunAction
-from opcode_kernel.core.messages import ContextPatched, Signal
-from opcode_kernel.core.state import RunState
-from opcode_kernel.errors import ActionError, ConflictError, DefinitionError, Json, NotFoundError
+from opcode_kernel.core.interpolation import Hole, Secret
+from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ContextPatched, Signal
+from opcode_kernel.core.state import SUSPENDED, RunState
+from opcode_kernel.errors import (
+    ActionError,
+    ConflictError,
+    DefinitionError,
+    Failure,
+    Json,
+    NotFoundError,
+    OpcodeError,
+)
 from opcode_kernel.plugin.action import Suspended
 from opcode_kernel.runtime.answers import context_record
-from opcode_kernel.runtime.context import idempotency_key
 from opcode_kernel.runtime.driver import Reply
 from opcode_kernel.store.base import RunFilter
 
@@ -39,10 +51,15 @@ class Children:
                 f"expected at most {limit} workflows inside each other, found more at {template_name!r}",
                 details={"chain": await self._chain(parent), "limit": limit},
             )
-        child_id = str(uuid.uuid5(_NAMESPACE, idempotency_key(self._live.run_id, self._command)))
-        child = await self._engine.start_child(
-            child_id, template_name, version=version, params=params, parent=parent, command=self._command
-        )
+        child_id = child_id_of(parent, self._command)
+        given = await self._with_references(params)
+        try:
+            child = await self._engine.start_child(
+                child_id, template_name, version=version, params=given, parent=parent, command=self._command
+            )
+        except anyio.get_cancelled_exc_class():
+            self._abandon(child_id)
+            raise
         if child.status == "suspended":
             raise Suspended("child", {"child_workflow_id": child_id})
         return child_output(child)
@@ -76,6 +93,19 @@ class Children:
             params["data"] = data
         return await notifier.notify(self._live.run.state.agent_id, self._engine.redactor.value(params))
 
+    async def _with_references(self, params: dict[str, Json]) -> dict[str, Json]:
+        """Return the params with references where secrets are: the child fills them in itself, and logs none."""
+        secrets = await self._engine.runner.secrets_of(self._command)
+        names = {value: name for name, value in secrets.items() if value}
+        return _refer(params, names) if names else params
+
+    def _abandon(self, child_id: str) -> None:
+        """Cancel a child whose result nobody wants any more; one of a parked step goes on."""
+        state = self._live.run.state
+        parked = state.nodes[self._command.step_id].status == SUSPENDED
+        if not self._engine.closing and not parked and not state.is_terminal:
+            self._engine.nursery.spawn(cancel_run, self._engine, child_id, "the step that waited for it ended")
+
     async def _check_family(self, run_id: str) -> None:
         """Only ancestors and descendants may be touched."""
         other = await self._engine.store.run(run_id)
@@ -106,6 +136,37 @@ class Children:
         return chain
 
 
+def child_id_of(state: RunState, command: RunAction) -> str:
+    """Return the id of the child a step runs: the same after a restart, another one for each retry."""
+    node = state.nodes[command.step_id]
+    return str(uuid.uuid5(_NAMESPACE, f"{state.run_id}:{node.key}:{command.consent}:{node.retry_count}"))
+
+
+def report_of(parent: RunState, child: RunState) -> ActionSucceeded | ActionFailed | None:
+    """Return what the end of a child means for the parent; None when no step waits for it (any more)."""
+    for task, command in parent.outstanding.items():
+        if isinstance(command, RunAction) and command.step_id == child.parent_step_id:
+            if child_id_of(parent, command) != child.run_id:
+                continue
+            try:
+                return ActionSucceeded(task, child_output(child))
+            except OpcodeError as error:
+                return ActionFailed(task, Failure.of(error))
+    return None
+
+
+def _refer(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _refer(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_refer(item, names) for item in value]
+    if not isinstance(value, str) or not any(secret in value for secret in names):
+        return value
+    pattern = "|".join(re.escape(secret) for secret in sorted(names, key=len, reverse=True))
+    parts = [part for part in re.split(f"({pattern})", value) if part]
+    return Hole(tuple(Secret(names[part]) if part in names else part for part in parts))
+
+
 def child_output(child: RunState) -> Json:
     """Return the output of a settled child, or raise what the parent step fails with."""
     if child.status == "completed":
@@ -125,11 +186,22 @@ def child_output(child: RunState) -> Json:
 
 
 async def cancel_children(engine: Engine, run_id: str, reason: str) -> None:
-    """Cancel the children of a run that ended without waiting for them."""
-    rows, _ = await engine.store.runs(RunFilter(parent_run_id=run_id, limit=1_000))
-    for row in rows:
-        if row.status in ("active", "suspended", "pending"):
-            try:
-                await engine.deliver(row.id, Signal("cancel", {"reason": reason}), Reply())
-            except (ConflictError, NotFoundError):
-                continue
+    """Cancel the children of a run that ended without waiting for them, also those that are not durable yet."""
+    children = [live.run_id for live in engine.live.values() if live.parent_run_id == run_id]
+    for status in ("active", "suspended"):
+        rows, _ = await engine.store.runs(RunFilter(parent_run_id=run_id, status=status, limit=100_000))
+        children += [row.id for row in rows]
+    for child_id in dict.fromkeys(children):
+        await cancel_run(engine, child_id, reason)
+
+
+async def cancel_run(engine: Engine, run_id: str, reason: str) -> None:
+    """Cancel a run; one that has ended or never began is fine, and what else goes wrong is logged."""
+    try:
+        await engine.deliver(run_id, Signal("cancel", {"reason": reason}), Reply())
+    except (ConflictError, NotFoundError):
+        return
+    except OpcodeError as error:
+        structlog.get_logger("opcode.engine").error(
+            "a child could not be cancelled", workflow_id=run_id, error=error.message
+        )

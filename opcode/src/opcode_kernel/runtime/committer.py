@@ -7,6 +7,7 @@ batch is being written the next one gathers, so the number of transactions falls
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import NoReturn
 
 import anyio
@@ -22,9 +23,11 @@ ATTEMPTS = 5
 class Committer:
     """The only way events reach the store. Announces them to the hub once they are durable."""
 
-    def __init__(self, store: Store, hub: Hub) -> None:
+    def __init__(self, store: Store, hub: Hub, lost: Callable[[str], None] = lambda run_id: None) -> None:
         self._store = store
         self._hub = hub
+        #: Called with the id of a run whose write failed for good; its next barrier raises the error.
+        self._lost = lost
         self._queue: list[RunWrite] = []
         self._submitted = 0
         self._settled = 0
@@ -64,11 +67,16 @@ class Committer:
         """Write the queue without waiting, where the store can do that: one in memory. Tells whether it was done."""
         if self._store.durable or self._writing:
             return False
-        write = self._write_queue()
+        batch, self._queue = self._queue, []
+        write = self._tried(batch)
         try:
             write.send(None)
-        except StopIteration:
-            return not self._failed
+        except StopIteration as done:
+            if done.value is not None:
+                self._queue = batch  # for a barrier to deal with: it can wait and repeat
+                return False
+            self._settled += len(batch)
+            return True
         write.close()
         raise StoreError("a store that is not durable must not wait while it appends")
 
@@ -92,33 +100,53 @@ class Committer:
                 self._done = anyio.Event()
 
     async def _write(self, batch: list[RunWrite]) -> None:
+        error = await self._tried(batch)
+        if error is None:
+            return
+        if len(batch) == 1 and error.code == "CONFLICT":
+            self._give_up(batch[0].run_id, error)
+            return
+        # One bad write must not take the others with it; and however many are bad, they wait together.
+        left, errors = (batch, {batch[0].run_id: error}) if len(batch) == 1 else await self._write_apart(batch)
+        for attempt in range(1, ATTEMPTS):
+            if not left:
+                return
+            await anyio.sleep(0.05 * 2**attempt)
+            left, errors = await self._write_apart(left)
+        for run_id, last in errors.items():
+            logging.getLogger("opcode.committer").error(
+                "events could not be written", extra={"workflow_id": run_id, "error": str(last)}
+            )
+            self._give_up(run_id, last)
+
+    async def _write_apart(self, batch: list[RunWrite]) -> tuple[list[RunWrite], dict[str, OpcodeError]]:
+        """Write one by one; returns what is worth repeating (all later writes of the same runs included), and why."""
+        left: list[RunWrite] = []
+        errors: dict[str, OpcodeError] = {}
+        for write in batch:
+            if write.run_id in self._failed:
+                continue  # would leave a gap
+            error = None if write.run_id in errors else await self._tried([write])
+            if error is not None and error.code == "CONFLICT":
+                self._give_up(write.run_id, error)
+            elif error is not None:
+                errors[write.run_id] = error
+            if write.run_id in errors:
+                left.append(write)
+        return left, errors
+
+    def _give_up(self, run_id: str, error: OpcodeError) -> None:
+        self._failed.setdefault(run_id, error)
+        self._lost(run_id)
+
+    async def _tried(self, batch: list[RunWrite]) -> OpcodeError | None:
+        """Write a batch and announce it, or return why that failed."""
         try:
             await self._store.append(batch)
         except OpcodeError as error:
-            if len(batch) == 1:
-                await self._write_again(batch[0], error)
-                return
-            for write in batch:
-                await self._write([write])
-            return
+            return error
+        except Exception as error:  # noqa: BLE001 - a defect of the store must not look like a write that succeeded
+            return StoreError(f"the store failed: {type(error).__name__}: {error}")
         for write in batch:
             self._hub.publish(write.run_id, write.events)
-
-    async def _write_again(self, write: RunWrite, error: OpcodeError) -> None:
-        """Repeat a failed write unless repeating cannot help."""
-        for attempt in range(1, ATTEMPTS):
-            if error.code == "CONFLICT":
-                break
-            await anyio.sleep(0.05 * 2**attempt)
-            try:
-                await self._store.append([write])
-            except OpcodeError as again:
-                error = again
-            else:
-                self._hub.publish(write.run_id, write.events)
-                return
-        if error.code != "CONFLICT":
-            logging.getLogger("opcode.committer").error("events could not be written", extra={
-                "workflow_id": write.run_id, "error": str(error),
-            })  # fmt: skip
-        self._failed[write.run_id] = error
+        return None

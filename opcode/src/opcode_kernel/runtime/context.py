@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from opcode_kernel.codec import NotJsonError, measure
 from opcode_kernel.core.commands import RunAction
+from opcode_kernel.core.events import RESERVED_EVENTS
 from opcode_kernel.core.scope import Scope
-from opcode_kernel.errors import Json
+from opcode_kernel.errors import ActionError, Json
 
 if TYPE_CHECKING:
     from opcode_kernel.core.evaluator import References
@@ -82,6 +84,10 @@ class StepContext:
 
     def emit(self, event_type: str, payload: Json = None) -> None:
         """Have an event written together with the completion of this step."""
+        if event_type in RESERVED_EVENTS:
+            raise ActionError("VALIDATION_ERROR", f"expected an event type of your own, found {event_type!r}, which only "
+                              "the engine may write")  # fmt: skip
+        _check(payload)
         emitted = self.emitted = self.emitted or []
         emitted.append((event_type, self._live.engine.redactor.value(payload)))
 
@@ -89,10 +95,19 @@ class StepContext:
         self, data: dict[str, Json] | None, *, agent_notes: str | None = None, replace: bool = False
     ) -> None:
         """Have data merged into the run's context together with the completion of this step."""
+        _check(data)
         redactor = self._live.engine.redactor
         self.patch = {
             "data": redactor.value(data), "agent_notes": redactor.value(agent_notes), "replace": replace,
         }  # fmt: skip
+
+
+def _check(value: Json) -> None:
+    """Refuse what could not be written into the log."""
+    try:
+        measure(value)
+    except NotJsonError as error:
+        raise ActionError("EXECUTION_ERROR", f"an event must be JSON: {error}", retryable=False) from None
 
 
 class _StepScope:
@@ -119,11 +134,11 @@ class StepLog:
 
     def _write(self, level: str, event: str, fields: dict[str, Json]) -> None:
         redactor = self._live.engine.redactor
-        logger = structlog.get_logger("opcode.workflow")
-        getattr(logger, level)(
-            redactor.text(event), workflow_id=self._context.run_id, step_id=self._context.step_id,
-            agent_id=self._context.agent_id, **{key: redactor.value(value) for key, value in fields.items()},
-        )  # fmt: skip
+        # The ids win over fields of the same name: they say where a record really came from.
+        bound = redactor.value(fields) | {
+            "workflow_id": self._context.run_id, "step_id": self._context.step_id, "agent_id": self._context.agent_id,
+        }  # fmt: skip
+        getattr(structlog.get_logger("opcode.workflow"), level)(redactor.text(event), **bound)
 
     def debug(self, event: str, **fields: Json) -> None:
         """Write a record at level debug."""

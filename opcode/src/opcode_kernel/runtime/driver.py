@@ -21,7 +21,7 @@ from opcode_kernel.core.events import Event
 from opcode_kernel.core.messages import ActionSucceeded, Message
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import SUSPENDED
-from opcode_kernel.errors import NotFoundError, OpcodeError
+from opcode_kernel.errors import ConflictError, NotFoundError, OpcodeError
 from opcode_kernel.runtime.actions import unavailable
 from opcode_kernel.store.base import RunWrite
 from opcode_kernel.store.projections import decision_rows, run_row, step_rows
@@ -74,10 +74,12 @@ class LiveRun:
         self.loaded = run is not None
         if run is not None:
             self.run: Run = run
+        #: The parent of a child that was started here; a loaded one has it in its state.
+        self.parent_run_id: str | None = None
         self.error: Exception | None = None
         #: Whether the run came to rest and was let go.
         self.rested = False
-        #: Cancel scopes of the actions that are running now.
+        #: Cancel scopes of the actions that are running now or wait for a place.
         self.scopes: dict[str, anyio.CancelScope] = {}
         self._inbox: deque[tuple[Message | None, Reply | None]] = deque()
         self._inline: deque[RunAction] = deque()
@@ -92,9 +94,26 @@ class LiveRun:
 
     def push(self, message: Message | None, reply: Reply | None = None) -> None:
         """Put a message into the inbox; None asks for nothing but the barrier and the reply."""
+        if self.rested:
+            self._forward(message, reply)
+            return
         self._inbox.append((message, reply))
         if self._wake is not None:
             self._wake.set()
+
+    def left(self, task: str) -> None:
+        """Note that an action is over, reported or cancelled; the run may rest once the last one is."""
+        self.scopes.pop(task, None)
+        if not self.scopes and self._wake is not None:
+            self._wake.set()
+
+    def _forward(self, message: Message | None, reply: Reply | None) -> None:
+        """Hand what comes too late for this object to the one that drives the run now."""
+        if self.error is not None:
+            if reply is not None:
+                reply.fail(self.error)
+        elif reply is not None or not self.run.state.is_terminal:
+            self.engine.wake(self.run_id).push(message, reply)
 
     def decided(self, events: list[Event]) -> None:
         """Have events written that were decided before the run was driven."""
@@ -102,7 +121,7 @@ class LiveRun:
 
     def wants(self, task: str) -> bool:
         """Tell whether the result of a task is still wanted."""
-        return task in self.run.state.outstanding
+        return self.error is None and task in self.run.state.outstanding
 
     async def settled(self) -> None:
         """Return once the run is durably at rest: terminal or suspended."""
@@ -124,6 +143,9 @@ class LiveRun:
             await self._loop()
         except Exception as error:  # noqa: BLE001 - one broken run must not take the engine with it
             self._broken(error)
+        finally:
+            if not self.rested:
+                self._dismiss(ConflictError("the engine was closed before the workflow came to rest"))
 
     async def _loop(self) -> None:
         while True:
@@ -238,8 +260,8 @@ class LiveRun:
     def _start_effects(self) -> None:
         effects, self._effects = self._effects, []
         for command in effects:
-            if not self.wants(command.task):
-                continue
+            if self.engine.closing or not self.wants(command.task):
+                continue  # what is not started while the engine closes is parked with the rest
             if command.binding.inline and not command.holes:
                 self._inline.append(command)
             else:
@@ -272,12 +294,15 @@ class LiveRun:
             structlog.get_logger("opcode.engine").error(
                 "a run was given up", workflow_id=self.run_id, error=str(error), kind=type(error).__name__
             )
-        self.error = error
-        self.engine.let_go(self)
         for scope in list(self.scopes.values()):
             scope.cancel()
-        waiting = [reply for _, reply in self._inbox if reply is not None] + self._replies
-        for reply in waiting:
+        self._dismiss(error)
+
+    def _dismiss(self, error: Exception) -> None:
+        """Leave the engine with an error for everybody who waits."""
+        self.error, self.rested = error, True
+        self.engine.let_go(self)
+        for reply in [reply for _, reply in self._inbox if reply is not None] + self._replies:
             reply.fail(error)
         for event in self._settled:
             event.set()

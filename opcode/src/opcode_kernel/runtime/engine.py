@@ -19,17 +19,17 @@ import structlog
 
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.limits import Limits
-from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, Interrupted, Message, Signal, Start
+from opcode_kernel.core.messages import Interrupted, Message, Signal, Start
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import ACTIVE, RunState
 from opcode_kernel.core.validation import Report
-from opcode_kernel.errors import ConflictError, DefinitionError, Failure, Json, NotFoundError, OpcodeError
+from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError, OpcodeError
 from opcode_kernel.plugin.manager import Registry
 from opcode_kernel.plugin.policy import Policy
 from opcode_kernel.runtime import answers
 from opcode_kernel.runtime.actions import ActionRunner
 from opcode_kernel.runtime.breaker import Breakers
-from opcode_kernel.runtime.children import cancel_children, child_output
+from opcode_kernel.runtime.children import cancel_children, report_of
 from opcode_kernel.runtime.committer import Committer
 from opcode_kernel.runtime.driver import LiveRun, Reply
 from opcode_kernel.runtime.hub import Hub, Listener
@@ -39,6 +39,9 @@ from opcode_kernel.runtime.recovery import POLICIES, recover
 from opcode_kernel.runtime.redaction import Redactor
 from opcode_kernel.runtime.timers import Timers
 from opcode_kernel.store.base import EventFilter, Store
+
+#: Seconds that parking and writing may take after the grace.
+_PARKING = 4.0
 
 STATUS_PARTS = ("steps", "events", "decisions", "context")
 
@@ -99,12 +102,13 @@ class Engine:
         self.hub = Hub()
         self.redactor = Redactor()
         self.breakers = Breakers()
-        self.committer = Committer(store, self.hub)
+        self.committer = Committer(store, self.hub, self._write_lost)
         self.library = Library(store, registry, options.limits, self.clock)
         self.runner = ActionRunner(self)
         self.timers = Timers(self.clock, self._fire)
         self.live: dict[str, LiveRun] = {}
-        self._closing = False
+        #: No action and no run is started any more.
+        self.closing = False
         self._seen: dict[str, int] = {}
 
     # Templates -----------------------------------------------------------------------------------------------------
@@ -155,8 +159,10 @@ class Engine:
             known = await self._started_before(agent_id, idempotency_key, template, inputs)
             if known is not None:
                 return await self._settled_result(known, wait, wait_timeout)
-        live = self.start(template, inputs, agent_id=agent_id, start_key=idempotency_key, listener=listener)
+        run_id = new_id()
+        remove = self.hub.listen(run_id, listener) if listener is not None else None
         try:
+            live = self.start(template, inputs, agent_id=agent_id, start_key=idempotency_key, run_id=run_id)
             return await self._result(live, wait, wait_timeout)
         except ConflictError:
             if idempotency_key is None:
@@ -165,24 +171,25 @@ class Engine:
             if known is None:
                 raise
             return await self._settled_result(known, wait, wait_timeout)
+        finally:
+            if remove is not None:
+                remove()
 
     def start(
         self, template: Template, inputs: dict[str, Any], *, agent_id: str, start_key: str | None = None,
-        listener: Listener | None = None, run_id: str | None = None, parent: RunState | None = None,
-        command: RunAction | None = None,
+        run_id: str | None = None, parent: RunState | None = None, command: RunAction | None = None,
     ) -> LiveRun:  # fmt: skip
         """Start driving a run of a resolved template; nothing is durable yet when this returns."""
-        if self._closing:
+        if self.closing:
             raise ConflictError("the engine is shutting down and starts no more workflows")
         run_id = run_id or new_id()
         live = LiveRun(self, run_id, Run(template.plan))
         self.live[run_id] = live
-        if listener is not None:
-            self.hub.listen(run_id, listener)
         message = Start(run_id, inputs, agent_id, start_key=start_key)
         if parent is not None and command is not None:
             message.parent_run_id, message.depth = parent.run_id, parent.depth + 1
             message.parent_step_id, message.parent_task = command.step_id, command.task
+            live.parent_run_id = parent.run_id
         live.push(message)
         if not live.sprint():
             self.nursery.spawn(live.drive)
@@ -197,9 +204,14 @@ class Engine:
         if live is None and await self.store.run(run_id) is None:
             template = await self.library.resolve(template_name, version)
             inputs = self.library.prepare_inputs(template, params)
+            if self.closing:
+                await anyio.sleep_forever()  # until this step is parked, and starts its child after the restart
             live = self.start(template, inputs, agent_id=parent.agent_id, run_id=run_id, parent=parent, command=command)
         if live is None:
-            return (await self.load(run_id)).state
+            state = (await self.load(run_id)).state
+            if state.status != ACTIVE:
+                return state
+            live = self.wake(run_id)
         await live.settled()
         return live.run.state
 
@@ -217,21 +229,20 @@ class Engine:
         remove = self.hub.listen(run_id, listener) if listener is not None else None
         try:
             message = Signal(signal_type, payload or {}, step_id or None, agent_id or None, reasoning)
-            reply = Reply(lambda run: run.state.status)
-            live = self._live(run_id)
+            reply = Reply(lambda run: answers.run_result(run.state))
+            live = self.wake(run_id)
             live.push(message, reply)
-            status = await reply.wait()
-            if status == ACTIVE and signal_type in ("decision", "retry", "skip"):
+            result = await reply.wait()
+            if result["status"] == ACTIVE and signal_type in ("decision", "retry", "skip"):
                 await live.settled()
+                result = answers.run_result(live.run.state)
         finally:
             if remove is not None:
                 remove()
         answer: dict[str, Json] = {"ok": True, "workflow_id": run_id, "signal_type": signal_type}
-        state = live.run.state
         if signal_type in ("decision", "retry", "skip"):
             answer["resumed"] = True
-        answer["status"] = state.status
-        result = answers.run_result(state)
+        answer["status"] = result["status"]
         answer.update({key: result[key] for key in ("output", "error", "steps", "pending_decisions", "waiting") if key in result})
         return answer
 
@@ -272,7 +283,7 @@ class Engine:
 
     async def deliver(self, run_id: str, message: Message, reply: Reply) -> Any:
         """Send a message to a run, waking it when it is not in memory, and return the answer."""
-        self._live(run_id).push(message, reply)
+        self.wake(run_id).push(message, reply)
         return await reply.wait()
 
     # The inside ----------------------------------------------------------------------------------------------------
@@ -293,13 +304,13 @@ class Engine:
         """Forget a run that rests; whoever waits for it as a parent or child is told."""
         if self.live.get(live.run_id) is live:
             del self.live[live.run_id]
-        if not live.loaded or not live.run.state.is_terminal:
+        if live.error is not None or not live.run.state.is_terminal:
             return
         self.hub.forget(live.run_id)
         state = live.run.state
-        if state.parent_run_id is not None and state.parent_task is not None:
+        if state.parent_run_id is not None:
             self._tell_parent(state)
-        if state.status != "completed" and any(node.plan.action == "workflow.run" for node in state.nodes.values()):
+        if not self.closing and any(node.plan.action == "workflow.run" for node in state.nodes.values()):
             reason = "the parent workflow ended"
             self.nursery.spawn(self._cancel_children, live.run_id, reason)
 
@@ -313,31 +324,45 @@ class Engine:
 
     def _tell_parent(self, child: RunState) -> None:
         """The parent's own wait usually hears first; this reaches a parent that rests, and is silent otherwise."""
-        assert child.parent_run_id is not None
-        assert child.parent_task is not None
-        parent = self.live.get(child.parent_run_id)
-        if parent is not None and child.parent_task in parent.scopes:
-            return
-        report: Message
-        try:
-            report = ActionSucceeded(child.parent_task, child_output(child))
-        except OpcodeError as error:
-            report = ActionFailed(child.parent_task, Failure.of(error))
-        if not self._closing:
-            self._live(child.parent_run_id).push(report)
+        parent = self.live.get(child.parent_run_id or "")
+        if parent is not None and parent.loaded:
+            report = report_of(parent.run.state, child)
+            if report is not None:
+                parent.push(report)
+        elif not self.closing:
+            self.nursery.spawn(self._tell_resting_parent, child)
 
-    def _live(self, run_id: str) -> LiveRun:
+    async def _tell_resting_parent(self, child: RunState) -> None:
+        assert child.parent_run_id is not None
+        try:
+            report = await self.ask(child.parent_run_id, lambda run: report_of(run.state, child))
+        except OpcodeError as error:
+            structlog.get_logger("opcode.engine").error(
+                "a parent could not be told of its child", workflow_id=child.parent_run_id, error=error.message
+            )
+            return
+        if report is not None:
+            self.wake(child.parent_run_id).push(report)
+
+    def wake(self, run_id: str) -> LiveRun:
+        """Return the run in memory, loading it when it rests."""
         live = self.live.get(run_id)
         if live is None:
             live = self.live[run_id] = LiveRun(self, run_id)
             self.nursery.spawn(live.drive)
         return live
 
+    def _write_lost(self, run_id: str) -> None:
+        """Have a run look at its failed write; it may be waiting for something else."""
+        live = self.live.get(run_id)
+        if live is not None:
+            live.push(None, Reply())
+
     def _fire(self, run_id: str, task: str) -> None:
         from opcode_kernel.core.messages import TimerFired
 
-        if not self._closing:
-            self._live(run_id).push(TimerFired(task))
+        if not self.closing:
+            self.wake(run_id).push(TimerFired(task))
 
     async def touch_agent(self, agent_id: str, *, type: str = "llm") -> None:
         """Note that an agent was here; written at most once a minute."""
@@ -349,15 +374,16 @@ class Engine:
             self._seen[agent_id] = now
 
     async def _result(self, live: LiveRun, wait: bool, wait_timeout: float | None) -> dict[str, Json]:
-        if not wait:
-            reply = Reply()
-            live.push(None, reply)
-            await reply.wait()
-            return {"workflow_id": live.run_id, "status": live.run.state.status}
-        with anyio.move_on_after(wait_timeout):
+        if wait:
+            with anyio.move_on_after(wait_timeout):
+                await live.settled()
+                return answers.run_result(live.run.state)
+        if live.rested:
             await live.settled()
-            return answers.run_result(live.run.state)
-        return {"workflow_id": live.run_id, "status": ACTIVE}
+            return {"workflow_id": live.run_id, "status": live.run.state.status}
+        reply = Reply(lambda run: run.state.status)
+        live.push(None, reply)
+        return {"workflow_id": live.run_id, "status": await reply.wait()}
 
     async def _settled_result(self, run_id: str, wait: bool, wait_timeout: float | None) -> dict[str, Json]:
         live = self.live.get(run_id)
@@ -381,15 +407,22 @@ class Engine:
 
     async def shut_down(self) -> None:
         """Let running attempts finish within the grace, then park what remains and write it down."""
-        self._closing = True
+        self.closing = True
         with anyio.move_on_after(self.options.shutdown_grace):
             await self.runner.idle()
-        for live in list(self.live.values()):
-            reply = Reply()
-            live.push(Interrupted("shutdown"), reply)
-            with anyio.move_on_after(2):
+        # With another policy than `suspend` the log is left as after a crash: the next start goes on by its own policy.
+        park = self.options.recovery == "suspend"
+        waiting = [(live, Reply()) for live in self.live.values()]
+        for live, reply in waiting:
+            live.push(Interrupted("shutdown") if park else None, reply)
+        with anyio.move_on_after(_PARKING):
+            for live, reply in waiting:
                 try:
                     await reply.wait()
+                    for scope in live.scopes.values():
+                        scope.cancel()
+                    if park:
+                        await live.settled()
                 except OpcodeError as error:
                     structlog.get_logger("opcode.engine").error(
                         "a run could not be parked", workflow_id=live.run_id, error=error.message

@@ -58,11 +58,12 @@ class Hub:
         stream = _Stream(send)
         self._streams.append(stream)
         try:
-            async with receive:
-                yield receive
+            yield receive
         finally:
+            # Out of the list first: nobody may be offered a stream that is closed already.
             self._streams.remove(stream)
             send.close()
+            receive.close()
 
     def publish(self, run_id: str, events: Sequence[Event]) -> None:
         """Tell everybody about events that have just become durable."""
@@ -82,6 +83,8 @@ class _Stream:
         self._behind = False
 
     def offer(self, batch: Batch) -> None:
+        if self._send.statistics().open_receive_streams == 0:
+            return  # closed by the subscriber itself
         used = self._send.statistics().current_buffer_used
         if used < BUFFER // 2:
             self._behind = False

@@ -60,7 +60,7 @@ class Redactor:
             return self.text(value)
         if isinstance(value, dict):
             return {self.text(key): self._masked(item) for key, item in value.items()}
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             return [self._masked(item) for item in value]
         return value
 

@@ -2,9 +2,10 @@
 
 from opcode_kernel.testing.contracts import check_action, check_evaluator, check_plugin, check_step_type
 from opcode_kernel.testing.fakes import FakeContext, FakeLog, FakeScope, FakeWorkflows, call
+from opcode_kernel.testing.simulator import Simulator
 from opcode_kernel.testing.store_contract import check_store
 
 __all__ = [
-    "FakeContext", "FakeLog", "FakeScope", "FakeWorkflows", "call", "check_action", "check_evaluator", "check_plugin",
+    "FakeContext", "FakeLog", "FakeScope", "FakeWorkflows", "Simulator", "call", "check_action", "check_evaluator", "check_plugin",
     "check_step_type", "check_store",
 ]  # fmt: skip

@@ -1,0 +1,309 @@
+"""The core under virtual time: a heap of (time, message), a world that answers by name, and faults by seed.
+
+There is no event loop. A simulated run loses its process, sees messages twice, late and in another order, and after
+every transition the invariants are checked; when one breaks, the whole history is in the error. The same seed gives
+the same bytes, in every process.
+
+    python -m opcode_kernel.testing.simulator --seeds 10000
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
+from opcode_kernel.core.events import Event
+from opcode_kernel.core.messages import (
+    ActionFailed,
+    ActionSucceeded,
+    ActionSuspended,
+    Interrupted,
+    Message,
+    Signal,
+    Start,
+    TimerFired,
+)  # fmt: skip
+from opcode_kernel.core.plan import Plan, Vocabulary, compile_plan
+from opcode_kernel.core.run import Run, Transition
+from opcode_kernel.core.state import ACTIVE, SUSPENDED, Node
+from opcode_kernel.core.text import parse_duration
+from opcode_kernel.core.times import MILLISECOND, SECOND
+from opcode_kernel.errors import Failure, Json, OpcodeError
+from opcode_kernel.testing.faults import Faults
+from opcode_kernel.testing.invariants import InvariantBroken, Watch, check_rest, describe, read_back
+from opcode_kernel.testing.outsiders import Outsiders
+from opcode_kernel.testing.snapshots import Outcome, outcome_of
+from opcode_kernel.testing.world import Chance, Reply, Results, World
+
+#: When simulated runs start: some moment in 2030, in microseconds.
+START = 1_900_000_000 * SECOND
+_MAX_MESSAGES = 20_000
+
+
+def simulated(
+    definition: dict[str, Json], vocabulary: Vocabulary, inputs: dict[str, Any] | None = None, *,
+    results: Results | None = None, optional: Sequence[str] = (), check_output: Callable[[Json], list[str]] | None = None,
+    **keys: Any,
+) -> Simulator:  # fmt: skip
+    """Start a definition for a test: actions answer at once unless `results` say otherwise, and nobody meddles.
+
+    `optional` names the inputs that the input schema declares and does not require; `keys` go to `Simulator`.
+    """
+    schema: dict[str, Json] = {"properties": {name: {} for name in optional}}
+    plan = compile_plan(definition, vocabulary, input_schema=schema, check_output=check_output)
+    return Simulator(plan, results=results, **{"latencies": (0,), **keys}).start(inputs)
+
+
+class Simulator:
+    """Drives one run. `log` is what has been appended so far, `now` the virtual time in microseconds."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        seed: int = 0,
+        faults: Faults | None = None,
+        results: Results | None = None,
+        outsiders: Outsiders | None = None,
+        latencies: tuple[int, ...] | None = None,
+        forbidden: Sequence[str] = (),
+    ) -> None:
+        self.plan = plan
+        self.run = Run(plan)
+        self.now = START
+        self.log: list[Event] = []
+        self.seed = seed
+        self.faults = faults or Faults()
+        self.messages = 0
+        self._chance = Chance(seed)
+        extra: dict[str, Any] = {} if latencies is None else {"latencies": latencies}
+        self._world = World(self._chance, results or {}, **extra)
+        self._outsiders = outsiders
+        self._watch = Watch(plan, forbidden)
+        self._heap: list[tuple[int, int, int, Message]] = []
+        self._pushed = 0
+        self._dead: set[str] = set()
+
+    # For tests that say themselves what happens -------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """The status of the run."""
+        return self.run.state.status
+
+    def start(self, inputs: dict[str, Any] | None = None, run_id: str = "run", **keys: Any) -> Simulator:
+        """Start the run and let everything happen that is due at once."""
+        self.send(Start(run_id, inputs or {}, **keys))
+        return self.pass_time(0)
+
+    def node(self, path: str) -> Node:
+        """Return a step of the run."""
+        return self.run.state.nodes[path]
+
+    def send(self, message: Message) -> Transition:
+        """Deliver a message now. Raises `OpcodeError` where the run refuses it."""
+        return self._deliver(message)
+
+    def signal(
+        self, type: str, step_id: str | None = None, payload: dict[str, Json] | None = None, **keys: Any
+    ) -> Simulator:
+        """Send a signal and let everything happen that is due at once."""
+        self.send(Signal(type, payload or {}, step_id, **keys))
+        return self.pass_time(0)
+
+    def succeed(self, path: str, output: Json = None) -> Simulator:
+        """Answer the action of a step."""
+        self.send(ActionSucceeded(self.node(path).task, output))
+        return self.pass_time(0)
+
+    def fail(self, path: str, failure: Failure | None = None) -> Simulator:
+        """Let the action of a step fail."""
+        self.send(ActionFailed(self.node(path).task, failure or Failure("EXECUTION_ERROR", "boom")))
+        return self.pass_time(0)
+
+    def pass_time(self, duration: str | int) -> Simulator:
+        """Let some time pass, given as a duration (`90s`) or in microseconds."""
+        us = duration if isinstance(duration, int) else round(parse_duration(duration) * SECOND)
+        until = self.now + us
+        while self._heap and self._heap[0][0] <= until:
+            self._take_next()
+        self.now = until
+        return self
+
+    def finish(self) -> Outcome:
+        """Let everything happen that will happen, check that the run is at rest, and return how it ended."""
+        while self._heap:
+            self._take_next()
+        self._checked(lambda: check_rest(self.run.state))
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """Return how things stand."""
+        return outcome_of(self.run.state)
+
+    def events(self, *types: str, step: str | None = None) -> list[Event]:
+        """Return the logged events of some types (all without any), of one step if given."""
+        return [
+            event for event in self.log
+            if (not types or event.type in types) and (step is None or event.step_id == step)
+        ]  # fmt: skip
+
+    def history(self) -> str:
+        """Return the log as text, one event per line."""
+        return describe(self.log)
+
+    def crash(self, policy: str | None = None) -> Simulator:
+        """Lose the process: what is not in the log is gone, what is outstanding is issued again."""
+        self._restart(policy)
+        return self
+
+    # The loop -----------------------------------------------------------------------------------------------------
+
+    def _take_next(self) -> None:
+        at, _, _, message = heapq.heappop(self._heap)
+        self.now = max(self.now, at)
+        if isinstance(message, Signal):
+            try:
+                self._deliver(message)
+            except OpcodeError:
+                return
+        elif _task(message) not in self._dead:
+            self._deliver(message)
+
+    def _deliver(self, message: Message) -> Transition:
+        number, self.messages = self.messages, self.messages + 1
+        if self.messages > _MAX_MESSAGES:
+            raise self._broken(f"more than {_MAX_MESSAGES} messages: the run does not come to rest")
+        if self._happens(number, "before"):
+            self._attempt(message)
+            self._restart(self.faults.policy)
+        known = _task(message) is None or _task(message) in self.run.state.outstanding
+        before = len(self.log)
+        transition = self._attempt(message)
+        if not known and (transition.events or transition.commands):
+            raise self._broken(f"a message for the closed task {_task(message)} was not silent")
+        self.log += transition.events
+        state = self.run.state
+        self._checked(lambda: self._watch.see(state, transition.events, transition.commands))
+        if self._happens(number, "after"):
+            self._restart(self.faults.policy)
+        else:
+            self._issue(transition.commands)
+        if self._outsiders is not None:
+            for at, signal in self._outsiders.react(self.run.state, self.log[before:], self.now):
+                self._push(at, signal)
+        if self._draw("duplicate", number) < self.faults.duplicate and not isinstance(message, Signal):
+            self._push(self.now + self._chance.pick(f"again/{number}", [0, SECOND, 90 * SECOND]), message)
+        return transition
+
+    def _attempt(self, message: Message) -> Transition:
+        command = self.run.state.outstanding.get(_task(message) or "")
+        try:
+            if isinstance(message, ActionSucceeded) and isinstance(command, RunAction) and self._goes_directly(message):
+                events: list[Event] = []
+                commands = self.run.succeed(command, message.output, self.now, events)
+                return Transition(events, commands)
+            return self.run.handle(message, self.now)
+        except OpcodeError:
+            self._checked(lambda: self._watch.unchanged(self.run.state))
+            raise
+        except Exception as error:
+            raise self._broken(f"the core raised {type(error).__name__}: {error}") from error
+
+    def _goes_directly(self, message: ActionSucceeded) -> bool:
+        """Half of the plain results take the short way that drivers of inline actions use; both have to be the same."""
+        return not (message.emitted or message.patch) and self._chance.draw(f"direct/{message.task}") < 0.5
+
+    def _happens(self, number: int, when: str) -> bool:
+        if self.faults.crash_at == (number, when):
+            return True
+        chance = self.faults.crash_before if when == "before" else self.faults.crash_after
+        return bool(chance) and self._draw(f"crash/{when}", number) < chance
+
+    def _draw(self, what: str, number: int) -> float:
+        return self._chance.draw(f"{what}/{number}")
+
+    # Commands -----------------------------------------------------------------------------------------------------
+
+    def _issue(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            match command:
+                case RunAction():
+                    self._dead.discard(command.task)
+                    self._run_action(command)
+                case StartTimer():
+                    self._dead.discard(command.task)
+                    self._push(command.at, TimerFired(command.task))
+                case CancelTask() if self._chance.draw(f"late/{command.task}") >= self.faults.late:
+                    self._dead.add(command.task)
+
+    def _run_action(self, command: RunAction) -> None:
+        reply = self._world.reply(command)
+        began = self.run.state.nodes[command.step_id].attempt_at
+        at = began + self._world.latency(command, reply)
+        if reply.rests:
+            self._push(began + (at - began) // 2, ActionSuspended(command.task, "child"))
+        if command.deadline is not None and (reply.never or command.deadline <= at) and not reply.rests:
+            self._push(command.deadline, ActionFailed(command.task, Failure("TIMEOUT_ERROR", "the step took too long")))
+        elif not reply.never:
+            self._push(at, _answer(command.task, reply))
+
+    def _push(self, at: int, message: Message) -> None:
+        # Ties are broken by name, never by order of arrival: a crash must not change who comes first.
+        tie = int(self._chance.draw(f"tie/{_task(message) or message}") * 2**53)
+        self._pushed += 1
+        heapq.heappush(self._heap, (max(at, self.now), tie, self._pushed, message))
+
+    def _restart(self, policy: str | None) -> None:
+        self._heap = [entry for entry in self._heap if isinstance(entry[3], Signal)]
+        heapq.heapify(self._heap)
+        self._dead.clear()
+        if not self.log:
+            self.run = Run(self.plan)
+            return
+        self.run = Run.replay(self.plan, [read_back(event) for event in self.log])
+        state = self.run.state
+        self._checked(lambda: self._watch.unchanged(state))
+        if policy is not None and state.status == ACTIVE:
+            keep = frozenset(state.outstanding) if policy == "resume" else frozenset(
+                task for task, command in state.outstanding.items()
+                if isinstance(command, RunAction) and state.nodes[command.step_id].reason == "child"
+            )  # fmt: skip
+            transition = self.run.handle(Interrupted("process_restart", keep, policy != "resume"), self.now)
+            self.log += transition.events
+            self._checked(lambda: self._watch.see(state, transition.events, transition.commands))
+            if self._outsiders is not None and state.status == SUSPENDED:
+                self._push(self.now + 60_000 * MILLISECOND, Signal("retry"))
+        self._issue(list(state.outstanding.values()))
+
+    def _checked(self, check: Any) -> None:
+        try:
+            check()
+        except AssertionError as error:
+            raise self._broken(str(error)) from error
+
+    def _broken(self, what: str) -> InvariantBroken:
+        return InvariantBroken(f"{what}\nseed {self.seed}, message {self.messages}, {self.faults}\n{self.history()}")
+
+    def fingerprint(self) -> str:
+        """Return the log as JSON: the same seed gives the same bytes."""
+        return json.dumps(self.log, ensure_ascii=False)
+
+
+def _answer(task: str, reply: Reply) -> Message:
+    if reply.failure is not None:
+        return ActionFailed(task, reply.failure)
+    return ActionSucceeded(task, reply.output, reply.emitted, reply.patch)
+
+
+def _task(message: Message) -> str | None:
+    return getattr(message, "task", None)
+
+
+if __name__ == "__main__":
+    from opcode_kernel.testing.campaign import main
+
+    raise SystemExit(main())
