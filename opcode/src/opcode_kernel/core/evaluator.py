@@ -7,8 +7,9 @@ program is then evaluated many times, on plain JSON, and may change nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from opcode_kernel.errors import Json
@@ -72,8 +73,16 @@ class Evaluator(Protocol):
         ...
 
 
-_SKIPPED = r"""//[^\n]*|/\*.*?\*/|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`"""
-_ROOT = re.compile(rf"{_SKIPPED}|(?<![\w$])(?:steps|inputs|workflow|context|iter|loop)\b", re.DOTALL)
+_NAME = r"(?P<name>(?<![\w$])(?:steps|inputs|workflow|context|iter|loop)\b)"
+#: What is passed over, by kind: texts in three quotes, the two comments of CEL and Expr, the comment of jq.
+_PASSED = {
+    "'": r"""[rR]'[^']*'|\'{3}.*?\'{3}|'(?:\\.|[^'\\])*+'""",
+    '"': r"""[rR]"[^"]*"|"{3}.*?"{3}|"(?:\\.|[^"\\])*+\"""",
+    "`": r"`[^`]*`",
+    "*": r"/\*.*?\*/",
+    "/": r"//[^\n]*",
+    "#": r"#[^\n]*",
+}
 _ACCESS = re.compile(r"""\s*(?:\??\.\s*([A-Za-z_][\w]*)|\??\.?\[\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*\]|\."([^"\\]*)")""")
 
 
@@ -90,9 +99,9 @@ def find_references(text: str, *, dotted: bool = False) -> References:
     steps: dict[str, set[str]] = {}
     inputs: set[str] = set()
     all_steps = False
-    for match in _ROOT.finditer(text):
+    for match in _names(text, dotted=dotted):
         root = match[0]
-        if root[0] in "/'\"`" or _is_field(text, match.start()) is not dotted:
+        if not _is_root(text, match.start(), dotted=dotted):
             continue
         roots.add(root)
         first = _ACCESS.match(text, match.end())
@@ -110,12 +119,39 @@ def find_references(text: str, *, dotted: bool = False) -> References:
     )
 
 
-def _is_field(text: str, start: int) -> bool:
-    """Tell whether a name stands behind a dot; two dots are a range, not an access."""
-    position = start - 1
-    while position >= 0 and text[position].isspace() and start - position < 64:
-        position -= 1
-    return position >= 0 and text[position] == "." and not (position > 0 and text[position - 1] == ".")
+def _names(text: str, *, dotted: bool) -> Iterator[re.Match[str]]:
+    """Yield the names outside of texts and comments.
+
+    A quote or comment that is never closed hides nothing: its kind is then looked for no more, which also keeps the time
+    linear. In jq a text may hold an expression, and then every text is looked into.
+    """
+    kinds = ("" if "\\(" in text else '"#') if dotted else "'\"`*/"
+    position = 0
+    while (match := _pattern(kinds).search(text, position)) is not None:
+        position = match.end()
+        if match["open"]:
+            kinds = kinds.replace(match["open"][-1], "")
+        elif match["name"]:
+            yield match
+
+
+@lru_cache(maxsize=64)
+def _pattern(kinds: str) -> re.Pattern[str]:
+    opened = {"*": r"/\*"}
+    passed = [_PASSED[kind] for kind in kinds]
+    opens = "|".join(opened.get(kind, kind) for kind in kinds if kind not in "/#") or "(?!)"
+    return re.compile("|".join([_NAME, *passed, f"(?P<open>{opens})"]), re.DOTALL)
+
+
+def _is_root(text: str, start: int, *, dotted: bool) -> bool:
+    """Tell whether a name starts a path: in jq behind a dot that follows no other name, elsewhere behind no dot."""
+    dot = start - 1
+    while dot >= 0 and text[dot].isspace() and start - dot < 64:
+        dot -= 1
+    before = text[dot - 1] if dot > 0 else ""
+    if dot < 0 or text[dot] != "." or before == ".":  # two dots are a range, not an access
+        return not dotted
+    return dotted and not (before.isalnum() or before in ("_", "]", ")", '"', "?"))
 
 
 def _accessed(match: re.Match[str] | None) -> str | None:

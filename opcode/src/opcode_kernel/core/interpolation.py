@@ -93,6 +93,9 @@ def compile_template(value: Json, *, bound: frozenset[str] = frozenset()) -> Tem
         resolve = _compile(value, references)
     if resolve is None:
         return Template(lambda scope: value, (), constant=True, value=value)
+    if isinstance(value, str):  # inside objects and lists this is done where they are built
+        only = resolve
+        return Template(lambda scope: _whole(only(scope)), tuple(references), constant=False)
     return Template(resolve, tuple(references), constant=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core.messages import Interrupted
-from opcode_kernel.core.settling import park, suspend_now
+from opcode_kernel.core.settling import park, park_all, suspend_now
 from opcode_kernel.core.state import ACTIVE
 from opcode_kernel.errors import Json
 
@@ -20,6 +20,6 @@ def interrupt(run: Run, message: Interrupted) -> None:
         return
     payload: dict[str, Json] = {"reason": message.reason}
     run.emit("workflow_interrupted", None, payload)
-    parked = park(run, message.keep)
+    parked = park_all(run, message.keep) if message.suspend else park(run, message.keep)
     if message.suspend or (parked and not (state.root.live or state.hooks.live)):
         suspend_now(run, "interrupted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 
@@ -84,7 +85,10 @@ def read_reference(token: str) -> Reference:
     if not path:
         raise _refuse(source, f"expected a name after {namespace}, such as {namespace}.name")
     if namespace == "secrets":
-        path = (body[len(namespace) + 1 :],) if body[len(namespace)] == "." else path[:1]
+        if body[len(namespace)] == ".":
+            path = (body[len(namespace) + 1 :],)
+        elif len(path) > 1 or not isinstance(path[0], str):
+            raise _refuse(source, "expected one name after secrets, such as secrets['name']; a secret has no parts")
     return Reference(body, namespace, path, has_default, default, cast)
 
 
@@ -100,12 +104,17 @@ def _split_options(source: str) -> tuple[str, Json, bool, str | None]:
         default = json.loads(literal)
     except ValueError:
         default = literal[1:-1] if len(literal) >= 2 and literal[0] == literal[-1] == "'" else _refused
-    if default is _refused or isinstance(default, dict | list):
+    if default is _refused or isinstance(default, dict | list) or not _is_finite(default):
         raise _refuse(source, 'expected a JSON scalar after ??, such as "eu" or 3')
     return source[: found.start(1)].rstrip(), default, True, cast
 
 
 _refused = object()
+
+
+def _is_finite(value: Json) -> bool:
+    """Python reads `NaN` and `1e999`, which JSON cannot express."""
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _read_path(body: str, position: int, source: str) -> tuple[str | int, ...]:

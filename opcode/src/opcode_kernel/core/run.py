@@ -299,6 +299,17 @@ class Run:
             elif (no_fallbacks and state.acting and state.root.live) or not settling.settle(self):
                 break
 
+    def carry_on(self) -> None:
+        """Do what follows from the latest events, but do not settle the run."""
+        state = self.state
+        while state.ready or state.touched or state.quiet:
+            if state.ready:
+                self._begin(state.ready.popleft())
+            elif state.touched:
+                self._advance(state.touched.popleft(), None)
+            else:
+                settling.rest_containers(self)
+
     def _begin(self, node: Node) -> None:
         """Start a step that became ready, or skip it by its guard."""
         state = self.state

@@ -210,7 +210,7 @@ def time_out(run: Run) -> None:
         case "cancel":
             cancel(run, "timeout", None)
         case "suspend":
-            park(run, frozenset())
+            park_all(run, frozenset())
             _suspend(run, "timeout")
         case _:
             skip_running(run, "workflow_failed")
@@ -225,6 +225,15 @@ def cancel(run: Run, reason: str, cancelled_by: str | None) -> None:
         payload["cancelled_by"] = cancelled_by
     run.emit("workflow_cancelled", None, payload)
     skip_running(run, "workflow_cancelled", pending=True)
+
+
+def park_all(run: Run, keep: frozenset[str]) -> list[str]:
+    """Park, and what starts only because something was parked as well."""
+    parked: list[str] = []
+    while more := park(run, keep):
+        parked += more
+        run.carry_on()
+    return parked
 
 
 def park(run: Run, keep: frozenset[str]) -> list[str]:

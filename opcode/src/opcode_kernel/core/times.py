@@ -41,7 +41,8 @@ def duration_text(us: int) -> str:
     ('1m30s', '1.5ms')
     """
     if us and us % SECOND:
-        return f"{us / MILLISECOND:g}ms"
+        whole, rest = divmod(us, MILLISECOND)
+        return f"{whole}.{rest:03d}".rstrip("0").rstrip(".") + "ms"
     hours, rest = divmod(us // SECOND, 3600)
     minutes, seconds = divmod(rest, 60)
     parts = [f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if n]

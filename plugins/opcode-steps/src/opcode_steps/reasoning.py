@@ -37,7 +37,7 @@ _LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The compiled config."""
+    """The compiled config: templates for what is shown, `timeout` in microseconds, `fallback` the choice it applies."""
 
     prompt: Template
     inject: dict[str, Template]

@@ -27,7 +27,7 @@ from opcode_steps.checks import check_duration, check_text, is_given
 
 @dataclass(frozen=True, slots=True)
 class WaitPlan:
-    """The compiled config; both parts are templates."""
+    """The compiled config: templates for a duration text and a signal name, None where not given."""
 
     duration: Template | None
     signal: Template | None
@@ -52,7 +52,8 @@ class WaitStep:
     def check(self, config: dict[str, Json]) -> Iterator[ConfigProblem]:
         """Check that there is something to wait for."""
         if not is_given(config.get("duration")) and not is_given(config.get("signal")):
-            yield ConfigProblem("duration", "expected a duration, a signal or both, found neither")
+            where = "signal" if "signal" in config and "duration" not in config else "duration"
+            yield ConfigProblem(where, "expected a duration, a signal or both, found neither")
         yield from check_duration(config, "duration", zero=True, template=True)
         yield from check_text(config, "signal", required=False)
 

@@ -1,0 +1,154 @@
+"""How values become text and text becomes durations: the rules every room relies on."""
+
+import json
+import math
+import time
+
+import pytest
+
+from opcode_kernel.core.text import MAX_DURATION, canonical_text, compact_json, json_type, number_text, parse_duration
+
+# Canonical text (spec 02 section 10.4) ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "a", " a ", "a\n\"b'", "${{inputs.x}}", "é\u2028\0", "\ud800", "true", "1.0"])
+def test_a_text_is_itself(text):
+    assert canonical_text(text) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(True, "true"), (False, "false"), (None, "null")])
+def test_the_three_words_of_json(value, text):
+    assert canonical_text(value) == text
+
+
+@pytest.mark.parametrize("value", [0, 7, -7, 1_048_576, 2**53 + 1, 10**21, -(10**40)])
+def test_whole_numbers_of_any_size_are_plain_digits(value):
+    assert canonical_text(value) == f"{value:d}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (6.0, "6"), (-6.0, "-6"), (0.0, "0"), (-0.0, "0"), (0.5, "0.5"), (-2.25, "-2.25"), (0.1, "0.1"),
+        (1_048_576.0, "1048576"), (1e15, "1000000000000000"), (1e16, "10000000000000000"),
+        (1.2345e16, "12345000000000000"), (2.0**53, "9007199254740992"), (123456789.125, "123456789.125"),
+        (1 / 3, "0.3333333333333333"), (1e20, "100000000000000000000"), (-1e20, "-100000000000000000000"),
+        (123456789012345680000.0, "123456789012345680000"), (0.00001, "0.00001"), (1.25e-5, "0.0000125"),
+        (-1e-5, "-0.00001"), (1e-6, "0.000001"), (1.5e-6, "0.0000015"),
+    ],
+)  # fmt: skip
+def test_numbers_of_ordinary_size_have_no_exponent(value, text):
+    assert canonical_text(value) == number_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e21, "1e+21"), (-1e21, "-1e+21"), (1.5e21, "1.5e+21"), (-1.23e22, "-1.23e+22"), (1.5e300, "1.5e+300"),
+        (1e-7, "1e-7"), (9.99e-7, "9.99e-7"), (-1.5e-7, "-1.5e-7"), (5e-324, "5e-324"),
+        (1.7976931348623157e308, "1.7976931348623157e+308"),
+    ],
+)  # fmt: skip
+def test_huge_and_tiny_numbers_have_an_exponent_as_in_javascript(value, text):
+    assert canonical_text(value) == text
+
+
+@pytest.mark.parametrize("exponent", range(-12, 26))
+@pytest.mark.parametrize("digits", [1.0, -1.0, 1.5, 9.87654321, 1.2345678901234567])
+def test_the_digits_are_the_shortest_that_give_the_number_back(digits, exponent):
+    value = digits * 10.0**exponent
+    text = number_text(value)
+    assert float(text) == value
+    assert ("e" in text) == (not 1e-6 <= abs(value) < 1e21)
+    assert len(text.lstrip("-0.").replace(".", "").partition("e")[0].rstrip("0")) <= 17
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_json_cannot_say_is_null(value):
+    assert canonical_text(value) == "null"
+    assert compact_json([value]) == "[null]"
+
+
+def test_containers_are_compact_json():
+    assert canonical_text({"k": [1, 2.0, None, True, "é"], "a": {}}) == '{"k":[1,2,null,true,"é"],"a":{}}'
+    assert canonical_text([]) == "[]"
+    assert canonical_text((1, (2.5,))) == "[1,[2.5]]"
+
+
+# Compact JSON -----------------------------------------------------------------------------------------------------
+
+
+def test_compact_json_keeps_the_order_of_keys():
+    assert compact_json({"b": 1, "a": 2}) == '{"b":1,"a":2}'
+
+
+def test_compact_json_quotes_what_must_be_quoted_and_nothing_else():
+    assert compact_json('a"b\\c\n\t\0') == r'"a\"b\\c\n\t\u0000"'
+    assert compact_json({"<é>&/\u2028": "<b>"}) == '{"<é>&/\u2028":"<b>"}'
+
+
+def test_compact_json_writes_numbers_in_canonical_form():
+    assert compact_json([0.00001, 1e21, 10**30, -0.0, True, False]) == (
+        "[0.00001,1e+21,1000000000000000000000000000000,0,true,false]"
+    )
+    assert compact_json(1.0) == "1"
+
+
+@pytest.mark.parametrize("value", [{"a": [1, {"b": None}], "": "x"}, [[], {}, [[]]], "x", 3, None, {"é": [True, -1.5]}])
+def test_compact_json_reads_back_equal(value):
+    assert json.loads(compact_json(value)) == value
+
+
+# Durations --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1h30m", 5400), ("90s", 90), ("500ms", 0.5), ("1.5h", 5400), (".5s", 0.5), ("0s", 0), ("0h0m", 0),
+        ("1h2m3s4ms", 3723.004), ("1s1h", 3601), ("1h1h", 7200), ("0.25s", 0.25), ("007s", 7), ("8760h", MAX_DURATION),
+        ("2ns", 2e-9), ("3us", 3e-6), ("3µs", 3e-6), ("3μs", 3e-6), ("1m1ms", 60.001),
+    ],
+)  # fmt: skip
+def test_a_duration_is_one_or_more_numbers_with_units(text, seconds):
+    assert parse_duration(text) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", "0", "5", "1.5", "s", "h1", "-1s", "+1s", "1 s", " 1s", "1s ", "1s\n", "1h 30m", "1S", "1H", "1d", "1w",
+        "1h30", "1e3s", "1.s", "1..5s", "1,5s", "1mss", "٣s", "１s", "1hour", "PT1H", "inf", "nans", "1s,", "${{inputs.x}}",
+    ],
+)  # fmt: skip
+def test_anything_else_is_no_duration(text):
+    with pytest.raises(ValueError, match="expected a duration such as 500ms, 90s or 1h30m, found"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["8761h", "8760h1s", "525601m", "9" * 400 + "h", "8760h8760h"])
+def test_a_year_is_the_longest_duration(text):
+    with pytest.raises(ValueError, match="at most 8760h"):
+        parse_duration(text)
+
+
+def test_long_hostile_durations_are_refused_in_no_time():
+    started = time.monotonic()
+    for text in ("1s" * 50_000 + "!", "9" * 100_000, "." * 100_000, "1." * 50_000):
+        with pytest.raises(ValueError):
+            parse_duration(text)
+    assert time.monotonic() - started < 2
+
+
+# Names of types ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (None, "null"), (True, "boolean"), (0, "number"), (0.5, "number"), ("", "string"), ([], "array"), ((), "array"),
+        ({}, "object"), (b"", "bytes"),
+    ],
+)  # fmt: skip
+def test_messages_name_json_types(value, name):
+    assert json_type(value) == name
