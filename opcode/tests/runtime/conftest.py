@@ -10,13 +10,13 @@ from types import ModuleType
 from typing import Annotated, Any
 
 import anyio
-import opcode_cel
-import opcode_steps
-import opcode_workflow
 import pytest
 import trio
 import trio.testing
 
+import opcode_cel
+import opcode_steps
+import opcode_workflow
 from opcode_kernel import Action, ActionContext, ActionError, Json, NotFoundError, Param, Rest, action, hookimpl
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import OpcodeError
@@ -38,11 +38,6 @@ def virtual_time() -> tuple[str, dict[str, Any]]:
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
 
 
-def trio_clock() -> int:
-    """The engine's clock on virtual time, in microseconds."""
-    return round(trio.current_time() * 1_000_000)
-
-
 @dataclass(frozen=True, slots=True)
 class AnyParams:
     """Whatever a test gives."""
@@ -54,12 +49,14 @@ class AnyParams:
 class StrictParams:
     """Checked values."""
 
-    count: Annotated[int, Param("a number", minimum=1)]
+    count: Annotated[int, Param("a number", ge=1)]
     text: Annotated[str, Param("a text")] = "none"
 
 
 class RecordingStore(MemoryStore):
     """Remembers every batch, fails on command, and can hold an append back."""
+
+    durable = True
 
     def __init__(self, log: list[tuple[str, str]]) -> None:
         super().__init__()
@@ -143,13 +140,17 @@ class World:
         """Open an engine over the one store."""
         more = {key: options.pop(key) for key in ("vault", "notifier", "store") if key in options}
         store = more.pop("store", self.store)
+        options.setdefault("shutdown_grace", 0.0)
         async with store, open_engine(
             store, registry or self.registry, options=EngineOptions(**options), **more
         ) as engine:  # fmt: skip
             yield engine
 
+    def status(self, run_id: str | None) -> str | None:
+        """Return the stored status of a run."""
+        return self.store._runs[run_id].status if run_id in self.store._runs else None
+
     async def events(self, run_id: str) -> list[Event]:
-        """Return what is stored of a run."""
         return await self.store.events(run_id)
 
     async def types(self, run_id: str) -> list[str]:
@@ -291,11 +292,5 @@ def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
 
 @pytest.fixture
 def clock() -> Callable[[], int]:
-    """The clock to give to an engine on virtual time."""
-    return trio_clock
-
-
-@pytest.fixture
-def fakes() -> type[World]:
-    """For tests that need more than one world."""
-    return World
+    """The clock to give to an engine on virtual time, in microseconds."""
+    return lambda: round(trio.current_time() * 1_000_000)

@@ -12,9 +12,12 @@ from opcode_kernel.core.times import SECOND
 
 Clock = Callable[[], int]
 
+#: Cancelled timers that may stay in the heap before it is made anew.
+_SLACK = 256
+
 
 class Timers:
-    """Arms and fires timers; cancelled ones stay in the heap until their time and are ignored then."""
+    """Arms and fires timers; cancelled ones stay in the heap for a while and are ignored."""
 
     def __init__(self, clock: Clock, fire: Callable[[str, str], None]) -> None:
         self._clock = clock
@@ -36,6 +39,10 @@ class Timers:
     def cancel(self, run_id: str, task: str) -> None:
         """Forget a timer; unknown ones are fine."""
         self._armed.pop((run_id, task), None)
+        if len(self._heap) > 2 * len(self._armed) + _SLACK:
+            # Time-outs are mostly cancelled, and long before their time: without this they would fill the memory.
+            self._heap = [(at, *key) for key, at in self._armed.items()]
+            heapq.heapify(self._heap)
 
     async def serve(self) -> NoReturn:
         """Fire timers as their time comes, until cancelled."""
