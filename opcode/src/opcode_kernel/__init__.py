@@ -48,10 +48,16 @@ if TYPE_CHECKING:
     from opcode_kernel.plugin.action import Action, ActionContext, action
     from opcode_kernel.plugin.hookspecs import hookimpl
     from opcode_kernel.plugin.host_policy import check_address, check_host
+    from opcode_kernel.plugin.manager import Registry, discover, registry_of
     from opcode_kernel.plugin.params import FreeText, Param, Rest, Seconds
     from opcode_kernel.plugin.path_policy import PathGuard, absolute_path, resolve_read, resolve_write
     from opcode_kernel.plugin.policy import HostRules, PathRules, Policy, ShellRules
     from opcode_kernel.plugin.tool import Tool, ToolResult, ToolSession
+    from opcode_kernel.runtime.engine import Engine, EngineOptions, open_engine
+    from opcode_kernel.runtime.vault import open_vault
+    from opcode_kernel.store.base import Store
+    from opcode_kernel.store.memory import MemoryStore
+    from opcode_kernel.store.tortoise import SqlStore
 
 #: Where each public name lives, by module below this package.
 _MODULES = {
@@ -93,10 +99,16 @@ _MODULES = {
     "plugin.action": ("Action", "ActionContext", "action"),
     "plugin.hookspecs": ("hookimpl",),
     "plugin.host_policy": ("check_address", "check_host"),
+    "plugin.manager": ("Registry", "discover", "registry_of"),
     "plugin.params": ("FreeText", "Param", "Rest", "Seconds"),
     "plugin.path_policy": ("PathGuard", "absolute_path", "resolve_read", "resolve_write"),
     "plugin.policy": ("HostRules", "PathRules", "Policy", "ShellRules"),
     "plugin.tool": ("Tool", "ToolResult", "ToolSession"),
+    "runtime.engine": ("Engine", "EngineOptions", "open_engine"),
+    "runtime.vault": ("open_vault",),
+    "store.base": ("Store",),
+    "store.memory": ("MemoryStore",),
+    "store.tortoise": ("SqlStore",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -114,7 +126,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "RESERVED_EVENTS",
     "Action",
     "ActionContext",
     "ActionError",
@@ -128,6 +139,8 @@ __all__ = [
     "Decision",
     "DefinitionError",
     "Directive",
+    "Engine",
+    "EngineOptions",
     "Evaluator",
     "ExpressionError",
     "Fail",
@@ -136,6 +149,7 @@ __all__ = [
     "HostRules",
     "InterpolationError",
     "Json",
+    "MemoryStore",
     "NotFoundError",
     "Note",
     "OpcodeError",
@@ -147,14 +161,18 @@ __all__ = [
     "PluginError",
     "Policy",
     "Program",
+    "RESERVED_EVENTS",
     "References",
+    "Registry",
     "Rest",
     "Seconds",
     "ShellRules",
     "Slot",
+    "SqlStore",
     "Step",
     "StepType",
     "StepView",
+    "Store",
     "Template",
     "Tool",
     "ToolResult",
@@ -167,10 +185,14 @@ __all__ = [
     "check_address",
     "check_host",
     "compact_json",
+    "discover",
     "find_references",
     "hookimpl",
     "json_type",
+    "open_engine",
+    "open_vault",
     "parse_duration",
+    "registry_of",
     "resolve_read",
     "resolve_write",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ CALM = Features(timing=False)
 #: Every run of the tests sees the same examples, and a failing one is shown as it was found: campaigns over seeds are
 #: for hunting, and shrinking such definitions takes minutes (add `Phase.shrink` to do it).
 many = settings(
-    max_examples=150, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
+    max_examples=100, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 
@@ -121,7 +122,7 @@ def test_the_same_seed_gives_the_same_bytes_in_every_process() -> None:
     for hash_seed in ("0", "1", "77"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         done = subprocess.run(
-            [sys.executable, "-c", program, os.path.dirname(__file__)],
+            [sys.executable, "-c", program, str(Path(__file__).parent)],
             env=environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
         found.add(done.stdout)

@@ -153,7 +153,9 @@ def test_all_collects_the_last_output_of_each_branch() -> None:
 
 
 def test_all_runs_every_branch_to_its_end_and_reports_the_lowest_failure() -> None:
-    found = run(fan([echo("a")], [echo("b")], [echo("c")]), results={"p.branch_0.a": HOLD, "p.branch_1.b": fails(message="one")})
+    found = run(
+        fan([echo("a")], [echo("b")], [echo("c")]), results={"p.branch_0.a": HOLD, "p.branch_1.b": fails(message="one")}
+    )
     assert found.status == "active"
     assert found.node("p.branch_2.c").status == "completed"
     found.fail("p.branch_0.a")
@@ -187,7 +189,9 @@ def test_branches_do_not_see_each_other_before_the_container_ends() -> None:
 
 
 def test_max_concurrency_limits_how_many_branches_are_open() -> None:
-    found = run(fan([echo("a")], [echo("b")], [echo("c")], width=2), results={"p.branch_0.a": HOLD, "p.branch_1.b": HOLD})
+    found = run(
+        fan([echo("a")], [echo("b")], [echo("c")], width=2), results={"p.branch_0.a": HOLD, "p.branch_1.b": HOLD}
+    )
     assert "p.branch_2.c" not in found.run.state.nodes
     found.succeed("p.branch_1.b")
     assert found.node("p.branch_2.c").status == "completed"
@@ -195,7 +199,9 @@ def test_max_concurrency_limits_how_many_branches_are_open() -> None:
 
 def test_a_race_is_won_by_the_first_branch_that_finishes_and_the_losers_are_skipped() -> None:
     slow, fast = succeeds("slow", after=5_000_000), succeeds("fast", after=1_000)
-    found = run(fan([echo("a"), echo("never")], [echo("b")], mode="race"), results={"p.branch_0.a": slow, "p.branch_1.b": fast})
+    found = run(
+        fan([echo("a"), echo("never")], [echo("b")], mode="race"), results={"p.branch_0.a": slow, "p.branch_1.b": fast}
+    )
     outcome = found.finish()
     assert outcome.output == {"mode": "race", "winner": 1, "output": "fast"}
     assert found.events("step_skipped")[0].payload == {"reason": "race_lost"}
@@ -231,7 +237,6 @@ def test_a_short_id_means_the_nearest_sibling_and_then_outwards() -> None:
 def test_the_retry_of_a_container_runs_all_of_it_again_under_the_same_ids() -> None:
     step = fan([echo("a"), echo("b")], retry={"max": 1, "delay": "1s"})
     found = run(step, results={"p.branch_0.b": [fails(), "fine"]})
-    found.run.handle  # noqa: B018
     assert found.node("p").status == "retrying"
     found.pass_time("1s")
     # Nested attempts count from one again: they belong to a new attempt of the container.

@@ -46,7 +46,9 @@ def test_a_guard_that_is_wrong_fails_the_step_for_good(guard: str) -> None:
 
 
 def test_the_on_error_of_a_step_applies_to_its_guard_too() -> None:
-    found = run(echo("a", condition="inputs.n", on_error={"strategy": "ignore"}), echo("b", depends_on=["a"]), inputs={"n": 1})
+    found = run(
+        echo("a", condition="inputs.n", on_error={"strategy": "ignore"}), echo("b", depends_on=["a"]), inputs={"n": 1}
+    )
     assert found.finish().output == "b"
     assert found.node("a").ignored
 

@@ -144,9 +144,22 @@ class _Collector:
                         f"uninstall one of them or set OPCODE_PLUGINS_OFF={source.name}",
                         code="CONFLICT",
                     )
+                if isinstance(item, Action):
+                    _check_declarations(source, item)
                 table[name] = item
                 self.owners[kind, name] = source
         return MappingProxyType(table)
+
+
+def _check_declarations(source: Source, action: Action) -> None:
+    """Params that cannot be read fail here, with the distribution named, and not at the first use of the action."""
+    try:
+        action.decoder  # noqa: B018 - making it is the check
+    except Exception as error:
+        raise PluginError(
+            f"the params of action {action.name!r} of distribution {source.distribution} cannot be read: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _check_spelling(source: Source, plugin: Any) -> None:

@@ -108,32 +108,35 @@ class Children:
 
     async def _check_family(self, run_id: str) -> None:
         """Only ancestors and descendants may be touched."""
-        other = await self._engine.store.run(run_id)
-        if other is None:
+        if await self._kin(run_id) is None:
             raise NotFoundError(f"workflow {run_id!r} not found")
-        own = self._live.run.state
-        ancestor = own.parent_run_id
-        for _ in range(self._engine.options.limits.sub_workflow_depth + 1):
-            if ancestor == run_id or other.parent_run_id == own.run_id:
-                return
-            above = await self._engine.store.run(other.parent_run_id) if other.parent_run_id else None
-            row = await self._engine.store.run(ancestor) if ancestor else None
-            ancestor = row.parent_run_id if row is not None else None
-            if above is None and ancestor is None:
-                break
-            other = above or other
+        own_id = self._live.run_id
+        if run_id in await self._ancestors(own_id) or own_id in await self._ancestors(run_id):
+            return
         raise ActionError("PERMISSION_DENIED", f"workflow {run_id} is no ancestor or descendant of this workflow")
 
     async def _chain(self, parent: RunState) -> list[str]:
-        chain = [parent.plan.template_name]
-        above = parent.parent_run_id
-        while above is not None:
-            row = await self._engine.store.run(above)
-            if row is None:
-                break
-            chain.insert(0, row.template_name)
-            above = row.parent_run_id
-        return chain
+        above = reversed((await self._ancestors(parent.run_id)).values())
+        return [*above, parent.plan.template_name]
+
+    async def _ancestors(self, run_id: str) -> dict[str, str]:
+        """Return the ids and template names of all runs above one, the nearest first."""
+        found: dict[str, str] = {}
+        kin = await self._kin(run_id)
+        while kin is not None and kin[1] is not None and kin[1] not in found:
+            above = kin[1]
+            kin = await self._kin(above)
+            if kin is not None:
+                found[above] = kin[0]
+        return found
+
+    async def _kin(self, run_id: str) -> tuple[str, str | None] | None:
+        """Return template name and parent of a run; one at work may not be durable yet."""
+        live = self._engine.live.get(run_id)
+        if live is not None and live.loaded:
+            return live.run.plan.template_name, live.run.state.parent_run_id or live.parent_run_id
+        row = await self._engine.store.run(run_id)
+        return None if row is None else (row.template_name, row.parent_run_id)
 
 
 def child_id_of(state: RunState, command: RunAction) -> str:

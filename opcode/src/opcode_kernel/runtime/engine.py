@@ -243,7 +243,9 @@ class Engine:
         if signal_type in ("decision", "retry", "skip"):
             answer["resumed"] = True
         answer["status"] = result["status"]
-        answer.update({key: result[key] for key in ("output", "error", "steps", "pending_decisions", "waiting") if key in result})
+        answer.update(
+            {key: result[key] for key in ("output", "error", "steps", "pending_decisions", "waiting") if key in result}
+        )
         return answer
 
     async def status(

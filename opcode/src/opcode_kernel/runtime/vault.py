@@ -211,8 +211,7 @@ def _open_legacy(cipher: AESGCM, row: SecretRow) -> bytes:
 
 def _wrong_passphrase() -> VaultError:
     return VaultError(
-        "wrong vault passphrase: set OPCODE_VAULT_KEY to the one the vault was created with, or start with"
-        " --allow-locked-vault to run without secrets",
+        "wrong vault passphrase: set OPCODE_VAULT_KEY to the one the vault was created with",
         retryable=False,
     )
 

@@ -56,8 +56,8 @@ async def make_vault(store: Store, settings: Settings) -> Any:
             logs.get_logger().warning("the vault stays locked", error=error.message)
             return None
         raise SettingsError(
-            f"the vault cannot be opened: {error.message}; give the right key in OPCODE_VAULT_KEY, or set "
-            "vault_optional (OPCODE_VAULT_OPTIONAL=true) to start without secrets"
+            f"the vault cannot be opened: {error.message}, or start without secrets: opcode serve "
+            "--allow-locked-vault (OPCODE_VAULT_OPTIONAL=true)"
         ) from error
 
 

@@ -1,4 +1,7 @@
-"""Long campaigns of simulated runs; see `simulator` for the command line."""
+"""Long campaigns of simulated runs; the first failing seed is printed with its definition and its history.
+
+python -m opcode_kernel.testing.campaign --seeds 10000
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,9 @@ def expect_same(expected: Outcome, simulator: Simulator) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the campaign of the command line; returns 1 and prints the first failing seed with its history."""
-    parser = argparse.ArgumentParser(prog="python -m opcode_kernel.testing.simulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m opcode_kernel.testing.campaign", description="Simulate random runs."
+    )
     parser.add_argument("--seeds", type=int, default=1_000, help="how many seeds to try")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     options = parser.parse_args(arguments)
@@ -74,3 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
     sys.stdout.write(f"{options.seeds} seeds from {options.first} on: every invariant holds\n")
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

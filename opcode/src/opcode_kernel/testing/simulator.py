@@ -4,7 +4,7 @@ There is no event loop. A simulated run loses its process, sees messages twice, 
 every transition the invariants are checked; when one breaks, the whole history is in the error. The same seed gives
 the same bytes, in every process.
 
-    python -m opcode_kernel.testing.simulator --seeds 10000
+    python -m opcode_kernel.testing.simulator --seeds 10000    # the same as `campaign`
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from opcode_kernel.core.events import Event
 from opcode_kernel.core.messages import (
     ActionFailed,
     ActionSucceeded,
-    ActionSuspended,
     Interrupted,
     Message,
     Signal,
@@ -36,7 +35,7 @@ from opcode_kernel.testing.faults import Faults
 from opcode_kernel.testing.invariants import InvariantBroken, Watch, check_rest, describe, read_back
 from opcode_kernel.testing.outsiders import Outsiders
 from opcode_kernel.testing.snapshots import Outcome, outcome_of
-from opcode_kernel.testing.world import Chance, Reply, Results, World
+from opcode_kernel.testing.world import Chance, Results, World
 
 #: When simulated runs start: some moment in 2030, in microseconds.
 START = 1_900_000_000 * SECOND
@@ -233,23 +232,13 @@ class Simulator:
             match command:
                 case RunAction():
                     self._dead.discard(command.task)
-                    self._run_action(command)
+                    for at, message in self._world.answers(command, self.run.state.nodes[command.step_id].attempt_at):
+                        self._push(at, message)
                 case StartTimer():
                     self._dead.discard(command.task)
                     self._push(command.at, TimerFired(command.task))
                 case CancelTask() if self._chance.draw(f"late/{command.task}") >= self.faults.late:
                     self._dead.add(command.task)
-
-    def _run_action(self, command: RunAction) -> None:
-        reply = self._world.reply(command)
-        began = self.run.state.nodes[command.step_id].attempt_at
-        at = began + self._world.latency(command, reply)
-        if reply.rests:
-            self._push(began + (at - began) // 2, ActionSuspended(command.task, "child"))
-        if command.deadline is not None and (reply.never or command.deadline <= at) and not reply.rests:
-            self._push(command.deadline, ActionFailed(command.task, Failure("TIMEOUT_ERROR", "the step took too long")))
-        elif not reply.never:
-            self._push(at, _answer(command.task, reply))
 
     def _push(self, at: int, message: Message) -> None:
         # Ties are broken by name, never by order of arrival: a crash must not change who comes first.
@@ -291,12 +280,6 @@ class Simulator:
     def fingerprint(self) -> str:
         """Return the log as JSON: the same seed gives the same bytes."""
         return json.dumps(self.log, ensure_ascii=False)
-
-
-def _answer(task: str, reply: Reply) -> Message:
-    if reply.failure is not None:
-        return ActionFailed(task, reply.failure)
-    return ActionSucceeded(task, reply.output, reply.emitted, reply.patch)
 
 
 def _task(message: Message) -> str | None:

@@ -7,11 +7,12 @@ same run under the same seed meets the same world, whether its process crashed o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from opcode_kernel.core.commands import RunAction
+from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended, Message
 from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import Failure, Json
 
@@ -37,7 +38,6 @@ HOLD = Reply(never=True)
 
 #: Results by step id: one `Reply` (or plain output) for all attempts, or a list with one per attempt.
 Results = Mapping[str, Any]
-Answer = Callable[[RunAction], Reply]
 
 
 def succeeds(output: Json = None, *, after: int | None = None) -> Reply:
@@ -87,12 +87,24 @@ class World:
             scripted = scripted[min(command.attempt, len(scripted)) - 1]
         return scripted if isinstance(scripted, Reply) else Reply(scripted)
 
-    def latency(self, command: RunAction, reply: Reply) -> int:
-        """Return when an attempt ends, counted from its start."""
-        if reply.after is not None:
-            return reply.after
-        latency: int = self.chance.pick(f"latency/{command.task}", list(self.latencies))
-        return latency
+    def answers(self, command: RunAction, began: int) -> Iterator[tuple[int, Message]]:
+        """Yield what an attempt that began at some time will report, and when: its own result or its time-out."""
+        reply = self.reply(command)
+        drawn: int = self.chance.pick(f"latency/{command.task}", list(self.latencies))
+        after = drawn if reply.after is None else reply.after
+        if reply.rests:
+            yield began + after // 2, ActionSuspended(command.task, "child")
+        elif command.deadline is not None and (reply.never or command.deadline <= began + after):
+            yield command.deadline, ActionFailed(command.task, Failure("TIMEOUT_ERROR", "the step took too long"))
+            return
+        if not reply.never:
+            yield began + after, _answer(command.task, reply)
+
+
+def _answer(task: str, reply: Reply) -> Message:
+    if reply.failure is not None:
+        return ActionFailed(task, reply.failure)
+    return ActionSucceeded(task, reply.output, reply.emitted, reply.patch)
 
 
 def _by_name(command: RunAction) -> Reply:

@@ -32,6 +32,13 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
         name = key.replace("_", "-")
         parser.add_argument(f"--{name}", f"-{name}", dest=key, metavar="VALUE", help=text)
     parser.add_argument(
+        "--allow-locked-vault",
+        dest="vault_optional",
+        action="store_const",
+        const="true",
+        help="start without secrets when the vault key is wrong",
+    )
+    parser.add_argument(
         "--panel", "-panel", dest="panel", nargs="?", const="true", metavar="BOOL", help="serve the web panel"
     )
 
@@ -49,7 +56,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """
     from opcode_kernel.server.settings import load_settings
 
-    return load_settings({key: getattr(args, key, None) for key in (*FLAGS, "panel")})
+    return load_settings({key: getattr(args, key, None) for key in (*FLAGS, "panel", "vault_optional")})
 
 
 class DefinitionFile(NamedTuple):

@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+"""Write `docs/reference/` from the code: one page each for actions, step types, hooks, events, errors and so on.
+
+`python docs/generate.py` writes the pages; `--check` says which ones are out of date. What code cannot say for itself
+stands in `reference.toml`. Only the plugins of this repository count, whatever else is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tables import accepted, capital, default, kind, properties, table
+
+from opcode_kernel.core import events
+from opcode_kernel.core.limits import Limits
+from opcode_kernel.core.references import NAMESPACES
+from opcode_kernel.core.validation.fields import DEFINITION, ON_ERROR, RETRY, STEP
+from opcode_kernel.errors import CODES, is_retryable
+from opcode_kernel.plugin import hookspecs
+from opcode_kernel.plugin.manager import Registry, registry_of
+from opcode_kernel.plugin.policy import HostRules, PathRules, ShellRules
+from opcode_kernel.server.cli import build_parser
+from opcode_kernel.server.commands.common import FLAGS
+from opcode_kernel.server.policy_settings import SECTIONS
+from opcode_kernel.server.sessions import Sessions
+from opcode_kernel.server.settings import HOT, READERS, Settings
+from opcode_kernel.server.tools import collect_tools
+
+HERE = Path(__file__).resolve().parent
+TARGET = HERE / "reference"
+WORDS: dict[str, Any] = tomllib.loads((HERE / "reference.toml").read_text(encoding="utf-8"))
+_NOTICE = "<!-- Written by docs/generate.py; change the code or docs/reference.toml and run it again. -->"
+
+
+def built_in() -> Registry:
+    """Return the registry of the plugins in this repository."""
+    names = sorted(path.name.replace("-", "_") for path in (HERE.parent / "plugins").glob("opcode-*"))
+    return registry_of(*(import_module(name) for name in names))
+
+
+def actions_page(registry: Registry) -> Iterator[str]:
+    """Every action with params and output."""
+    yield "# Actions"
+    yield (
+        "What a step can do, by name. `opcode actions NAME` prints the same as JSON Schema. A `pure` action touches "
+        "nothing, an `idempotent` one may be repeated, an `effect` is not repeated after a crash without consent."
+    )
+    for name in sorted(registry.actions):
+        described = registry.actions[name].describe()
+        owner = registry.owners["action", name].distribution.replace("_", "-")
+        yield f"## {name}"
+        yield f"{described['description']}. Effect: `{described['effect']}`. From `{owner}`."
+        yield "**Params**"
+        yield properties(described["input_schema"])
+        yield "**Output**"
+        yield properties(described["output_schema"], output=True)
+
+
+def definition_page(registry: Registry) -> Iterator[str]:
+    """The format of definitions: its keys, references and limits."""
+    yield "# Definitions"
+    yield (
+        "What `opcode.define` takes as `definition`. Durations are texts such as `500ms`, `90s` or `1h30m`. A key that "
+        "nearly is a known one is an error, any other unknown one a warning; `name`, `description`, `notes` and `x-...` "
+        "may stand anywhere."
+    )
+    spoken = {"count": "whole number", "delay": "duration"}
+    parts = {"workflow": DEFINITION, "step": STEP, "retry": RETRY, "on_error": ON_ERROR}
+    for part, keys in parts.items():
+        yield f"## {part}"
+        rows = [
+            (f"`{key}`", kind({"enum": field.choices} if field.choices else {"type": spoken.get(field.kind, field.kind)}),
+             "required" if field.required else "", f"{WORDS['definition'][part][key]}.")
+            for key, field in keys.items()
+        ]  # fmt: skip
+        yield table(("Key", "Type", "", "Meaning"), rows)
+    yield "## References"
+    yield (
+        "`${{...}}` is one of these. Alone in a text it keeps the type of the value; inside a longer text it becomes text. "
+        "`${{inputs.name ?? 'nobody'}}` has a default for what is not there. What is put in is never read again."
+    )
+    yield table(("Root", "Meaning"), [(f"`{name}`", f"{WORDS['references'][name]}.") for name in NAMESPACES])
+    yield "## Limits"
+    bounds = [
+        (f"`{field.name}`", f"{getattr(Limits(), field.name)}", WORDS["limits"][field.name]) for field in fields(Limits)
+    ]
+    yield table(("Limit", "At most", "Of what"), bounds)
+
+
+def step_types_page(registry: Registry) -> Iterator[str]:
+    """Every step type with the keys of its config."""
+    yield "# Step types"
+    yield "What may stand in `type`, and the keys of `config` for each. The default is `action`."
+    for name in sorted(registry.step_types):
+        step_type = registry.step_types[name]
+        yield f"## {name}"
+        yield inspect.getdoc(step_type) or ""
+        words = WORDS["step_types"][name]
+        rows = [(f"`{key}`", words[key]) for key in sorted(step_type.keys, key=list(words).index)]
+        yield table(("Key", "Meaning"), rows) if rows else "No config."
+
+
+def hooks_page(registry: Registry) -> Iterator[str]:
+    """Every hook with its signature and contract."""
+    yield "# Hooks"
+    yield inspect.getdoc(hookspecs) or ""
+    for name in hook_names():
+        hook = getattr(hookspecs, name)
+        signature = str(inspect.signature(hook)).replace("'", "")
+        yield f"## {name}"
+        yield f"```python\ndef {name}{signature}: ...\n```"
+        yield inspect.getdoc(hook) or ""
+
+
+def hook_names() -> list[str]:
+    """Return the names of all hooks, in the order of the file."""
+    return [name for name in vars(hookspecs) if name.startswith("opcode_")]
+
+
+def events_page(registry: Registry) -> Iterator[str]:
+    """Every event type with its meaning and payload."""
+    yield "# Events"
+    yield (
+        "What is written into the log of a run, in order, never changed. `sequence` counts from 1 without gaps. "
+        "Fields with `?` may be absent. `workflow.emit` adds types of your own; it may use none of these."
+    )
+    groups = (
+        ("The run", events.WORKFLOW_EVENTS),
+        ("Its steps", events.STEP_EVENTS),
+        ("Decisions, signals and the rest", events.OTHER_EVENTS),
+    )
+    for title, names in groups:
+        yield f"## {title}"
+        yield table(("Event", "Meaning and payload"), [(f"`{name}`", f"{WORDS['events'][name]}.") for name in names])
+
+
+def errors_page(registry: Registry) -> Iterator[str]:
+    """Every error code."""
+    yield "# Error codes"
+    yield (
+        "An error is `{code, message, details?, step_id?, retryable}`. Branch on the code; read the message. *Retried* "
+        "is the default for the code: an error may say otherwise of itself in `retryable`."
+    )
+    rows = [(f"`{name}`", "yes" if is_retryable(name) else "no", f"{WORDS['errors'][name]}.") for name in CODES]
+    yield table(("Code", "Retried", "Meaning"), rows)
+
+
+def tools_page(registry: Registry) -> Iterator[str]:
+    """Every MCP tool with its arguments and answer."""
+    yield "# MCP tools"
+    yield (
+        "What the server offers to agents. Both spellings can be called: `opcode.run` and `opcode_run`. A refusal has "
+        "`isError` set and `{error: {code, message, details?}}` as structured content."
+    )
+    for name, tool in collect_tools(SimpleNamespace(registry=registry, store=None), Sessions()).items():
+        hints = [word for word in ("read_only", "destructive", "idempotent", "open_world") if getattr(tool, word)]
+        said = f" Hints: {', '.join(hint.replace('_', ' ') for hint in hints)}." if hints else ""
+        yield f"## {name}"
+        yield f"{tool.description}.{said}"
+        yield "**Arguments**"
+        yield properties(tool.input_schema)
+        where = tool.input_schema["properties"].get("filter", {}).get("properties")
+        if where:
+            yield "**Inside `filter`**"
+            yield properties({"properties": where}, output=True)
+        yield "**Answer**"
+        fine = {key: value for key, value in tool.output_schema["properties"].items() if key != "error"}
+        yield properties({"properties": fine}, output=True)
+        yield "**Schema of the arguments**"
+        yield f"```json\n{json.dumps(tool.input_schema, indent=2, ensure_ascii=False)}\n```"
+
+
+def settings_page(registry: Registry) -> Iterator[str]:
+    """Every setting with its default and where it can be given."""
+    yield "# Settings"
+    yield (
+        "They come from flags, then the environment, then `settings.json` in the data directory, then the defaults. "
+        "What is malformed is refused with its place. `Hot` ones are taken over on SIGHUP, the others at a restart."
+    )
+    defaults = Settings(home=Path("~/.opcode"), db_path="$OPCODE_HOME/opcode.db")
+    rows: list[tuple[str, ...]] = []
+    for key, reader in READERS.items():
+        flag = f"`--{key.replace('_', '-')}`" if key in (*FLAGS, "panel") else ""
+        shown = default(getattr(defaults, key))
+        text = f"{WORDS['settings'][key]}. Accepts {accepted(reader)}."
+        rows.append((f"`{key}`", f"`OPCODE_{key.upper()}`", flag, shown, "yes" if key in HOT else "", text))
+    yield table(("Key", "Environment", "Flag", "Default", "Hot", "Meaning"), rows)
+    rules: dict[str, Any] = {"fs": PathRules(), "shell": ShellRules(), "http": HostRules()}
+    names = {"writable_paths": "writable", "deny_paths": "deny", "allow_hosts": "allow", "deny_hosts": "deny"}
+    for section, readers in SECTIONS.items():
+        yield f"## {section}"
+        yield "An object of that name in the file. In the environment, lists are divided as in `PATH`."
+        given = rules.get(section)
+        known = {field.name for field in fields(given)} if given is not None else set()
+        rows = []
+        for key, reader in readers.items():
+            name = key if key in known else names.get(key, key.removesuffix("_paths"))
+            shown = default(getattr(given, name)) if given is not None else "none"
+            variable = f"`OPCODE_{section}_{key}`".upper()
+            text = f"{WORDS['settings'][section][key]}. Accepts {accepted(reader)}."
+            rows.append((f"`{section}.{key}`", variable, shown, text))
+        yield table(("Key", "Environment", "Default", "Meaning"), rows)
+    yield "## Only in the environment"
+    yield table(("Variable", "Meaning"), [(f"`{name}`", f"{text}.") for name, text in WORDS["environment"].items()])
+
+
+def cli_page(registry: Registry) -> Iterator[str]:
+    """Every command with its arguments."""
+    parser = build_parser()
+    yield "# Commands"
+    yield f"{parser.description} {capital(parser.epilog or '')}."
+    for name, text, command in commands(parser):
+        yield f"## opcode {name}"
+        yield f"{capital(text)}."
+        rows = [
+            (f"`{', '.join(option.option_strings) or option.metavar or option.dest}`", option.help or "")
+            for option in command._actions  # noqa: SLF001 - argparse has no public way to list them
+            if option.dest != "help" and not isinstance(option, argparse._SubParsersAction)  # noqa: SLF001
+        ]
+        if rows:
+            yield table(("Argument", "Meaning"), rows)
+
+
+def commands(parser: argparse.ArgumentParser, above: str = "") -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Yield name, help and parser of every command that does something, verbs of a command included."""
+    for group in parser._actions:  # noqa: SLF001 - see cli_page
+        if not isinstance(group, argparse._SubParsersAction):  # noqa: SLF001
+            continue
+        texts = {choice.dest: choice.help or "" for choice in group._choices_actions}  # noqa: SLF001
+        for name, command in group.choices.items():
+            below = list(commands(command, f"{above}{name} "))
+            yield from below or [(f"{above}{name}", texts[name], command)]
+
+
+PAGES: dict[str, Callable[[Registry], Iterator[str]]] = {
+    "definition": definition_page,
+    "actions": actions_page,
+    "step-types": step_types_page,
+    "hooks": hooks_page,
+    "events": events_page,
+    "errors": errors_page,
+    "tools": tools_page,
+    "settings": settings_page,
+    "cli": cli_page,
+}
+
+
+def render() -> dict[str, str]:
+    """Return the text of every page by file name."""
+    registry = built_in()
+    return {f"{name}.md": "\n\n".join([_NOTICE, *page(registry)]) + "\n" for name, page in PAGES.items()}
+
+
+def main() -> int:
+    """Write the pages, or with `--check` compare them."""
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name, text in render().items():
+        file = TARGET / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if not check:
+                TARGET.mkdir(exist_ok=True)
+                file.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"{'out of date' if check else 'written'}: {', '.join(stale) or 'nothing'}\n")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

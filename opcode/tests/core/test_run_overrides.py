@@ -1,0 +1,226 @@
+"""The signals of operators: cancel, retry and skip, and every refusal (spec 01 section 7.6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import opcode_steps
+from opcode_kernel.errors import ConflictError, DefinitionError, NotFoundError
+from opcode_kernel.testing.simulator import Simulator, simulated
+from opcode_kernel.testing.vocabulary import vocabulary_of
+from opcode_kernel.testing.world import HOLD, fails, succeeds
+
+VOCABULARY = vocabulary_of(opcode_steps.opcode_step_types())
+
+
+def echo(step_id: str, value: Any = None, **keys: Any) -> dict[str, Any]:
+    return {"id": step_id, "action": "test.echo", "params": {"value": step_id if value is None else value}, **keys}
+
+
+def ask(step_id: str = "ask", **config: Any) -> dict[str, Any]:
+    return {"id": step_id, "type": "reasoning", "config": {"prompt_context": "Go?", **config}}
+
+
+def wait(step_id: str = "w", **config: Any) -> dict[str, Any]:
+    return {"id": step_id, "type": "wait", "config": config}
+
+
+def fan(*branches: Any, **keys: Any) -> dict[str, Any]:
+    return {"id": "p", "type": "parallel", "config": {"branches": list(branches)}, **keys}
+
+
+def run(
+    *steps: Any, inputs: dict[str, Any] | None = None, more: dict[str, Any] | None = None, **keys: Any
+) -> Simulator:
+    return simulated({"steps": list(steps), **(more or {})}, VOCABULARY, inputs, **keys)
+
+
+def refuses(found: Simulator, error: type[Exception], text: str, *signal: Any, **keys: Any) -> None:
+    length = len(found.log)
+    with pytest.raises(error, match=text):
+        found.signal(*signal, **keys)
+    assert len(found.log) == length
+
+
+def kinds(found: Simulator, since: int) -> list[str]:
+    return [event.type for event in found.log[since:]]
+
+
+# cancel -----------------------------------------------------------------------------------------------------------
+
+
+def test_cancel_ends_the_run_and_skips_what_is_not_done() -> None:
+    found = run(echo("done"), echo("a"), ask(), echo("b", depends_on=["a"]), results={"a": HOLD})
+    length = len(found.log)
+    found.signal("cancel", None, {"reason": "enough"}, agent_id="me")
+    assert kinds(found, length) == [
+        "signal_received",
+        "workflow_cancelled",
+        "step_skipped",
+        "step_skipped",
+        "step_skipped",
+    ]
+    assert found.events("workflow_cancelled")[0].payload == {"reason": "enough", "cancelled_by": "me"}
+    outcome = found.outcome()
+    assert (outcome.error["code"], outcome.error["message"]) == ("CANCELLED", "enough")
+    assert {path: status for path, (status, _) in outcome.steps.items()} == {
+        "done": "completed", "a": "skipped", "ask": "skipped", "b": "skipped",
+    }  # fmt: skip
+    assert next(iter(found.run.state.decisions.values())).status == "cancelled"
+
+
+def test_a_late_result_does_not_change_a_cancelled_run_and_a_second_cancel_is_silent() -> None:
+    found = run(echo("a"), results={"a": HOLD}).signal("cancel")
+    length = len(found.log)
+    found.succeed("a").signal("cancel")
+    assert len(found.log) == length
+    assert found.outcome().error["message"] == "cancelled by signal"
+
+
+def test_a_run_that_ended_otherwise_cannot_be_cancelled() -> None:
+    refuses(run(echo("a")), ConflictError, "cancel is impossible", "cancel")
+    refuses(run(echo("a"), results={"a": fails()}), ConflictError, "cancel is impossible", "cancel")
+
+
+def test_cancelling_a_decision_skips_its_step_and_the_run_goes_on() -> None:
+    found = run(ask(), echo("b", depends_on=["ask"])).signal("cancel", "ask")
+    assert found.events("step_skipped")[0].payload == {"reason": "decision_cancelled"}
+    assert found.outcome().output == "b"
+    refuses(run(wait(signal="x")), NotFoundError, "no pending decision for step w", "cancel", "w")
+    refuses(run(echo("a")), ConflictError, "impossible", "cancel", "a")
+
+
+# retry ------------------------------------------------------------------------------------------------------------
+
+
+def test_retry_repeats_the_failed_step_alone_and_the_run_completes() -> None:
+    found = run(echo("a"), echo("b", depends_on=["a"]), echo("c", depends_on=["b"]), results={"b": [fails(), "ok"]})
+    assert found.status == "failed"
+    length = len(found.log)
+    found.signal("retry", "b", agent_id="me")
+    assert kinds(found, length)[:3] == ["signal_received", "workflow_resumed", "step_started"]
+    assert found.events("workflow_resumed")[0].payload == {"reason": "retry", "step_id": "b"}
+    outcome = found.outcome()
+    assert (outcome.status, outcome.output, outcome.error) == ("completed", "c", None)
+    assert len(found.events("step_started", step="a")) == 1
+    assert found.node("b").attempt == 2
+    assert found.node("b").operator_attempt == 2
+    assert found.node("b").retry_count == 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "results", "signal", "error"),
+    [
+        ([echo("a")], {}, ("retry", "a"), ConflictError),
+        ([echo("a")], {"a": HOLD}, ("retry", "a"), ConflictError),
+        ([echo("a"), echo("b")], {"a": fails()}, ("retry", "b"), ConflictError),
+        ([echo("a")], {"a": fails()}, ("retry", "zz"), NotFoundError),
+        ([echo("a")], {"a": fails()}, ("retry", None), ConflictError),
+        ([ask()], {}, ("retry", "ask"), ConflictError),
+        ([ask()], {}, ("retry", None), ConflictError),
+        ([echo("a")], {}, ("skip", "a"), ConflictError),
+        ([echo("a")], {"a": HOLD}, ("skip", "a"), ConflictError),
+        ([echo("a")], {"a": fails()}, ("skip", None), DefinitionError),
+        ([ask()], {}, ("skip", "zz"), NotFoundError),
+    ],
+)
+def test_what_cannot_be_retried_or_skipped_is_refused(steps: Any, results: Any, signal: Any, error: Any) -> None:
+    refuses(run(*steps, results=results), error, ".", *signal)
+
+
+def test_a_failure_that_does_not_matter_any_more_cannot_be_overridden() -> None:
+    rescued = {"strategy": "fallback_step", "fallback_step": "f"}
+    found = run(echo("a", on_error=rescued), echo("f"), ask(), results={"a": fails()})
+    refuses(found, ConflictError, "still matters", "retry", "a")
+    refuses(found, ConflictError, "still matters", "skip", "a")
+    race = fan([echo("x")], [echo("y")])
+    race["config"]["mode"] = "race"
+    lost = run(race, ask(), results={"p.branch_0.x": fails(), "p.branch_1.y": succeeds(after=1000)}).pass_time("1s")
+    assert lost.node("p").status == "completed"
+    refuses(lost, ConflictError, "still matters", "retry", "p.branch_0.x")
+
+
+def test_a_nested_step_is_retried_inside_its_container() -> None:
+    body = [echo("a"), echo("b")]
+    loop = {"id": "l", "type": "loop", "config": {"over": "[1, 2]", "body": body}}
+    found = run(loop, echo("z", depends_on=["l"]), results={"l.iter_0.b": [fails(), "ok"]})
+    assert found.status == "failed"
+    assert found.signal("retry", "b").outcome().output == "z"
+    assert found.node("l").output == {"iterations": 2, "results": ["ok", "b"]}
+    assert len(found.events("step_started", step="l.iter_0.a")) == 1
+    assert len(found.events("step_started", step="l")) == 1
+
+
+def test_retrying_a_container_runs_all_of_it_again() -> None:
+    found = run(fan([echo("a"), echo("b")]), results={"p.branch_0.b": [fails(), "ok"]})
+    found.signal("retry", "p")
+    assert found.node("p").attempt == 2
+    assert len(found.events("step_started", step="p.branch_0.a")) == 2
+
+
+def test_a_retry_repeats_what_was_cut_short_by_the_failure_and_passes_no_gate() -> None:
+    found = run(fan([echo("a")], [ask(), echo("behind")]), results={"p.branch_0.a": [fails(), "ok"]})
+    assert found.node("p.branch_1.ask").status == "skipped"
+    found.signal("retry", "p.branch_0.a")
+    assert found.status == "suspended"
+    assert "p.branch_1.behind" not in found.run.state.nodes
+    assert found.signal("decision", "ask", {"choice": "go"}).outcome().output["branches"] == ["ok", "behind"]
+
+
+def test_a_gate_that_the_failing_run_closed_is_asked_again() -> None:
+    found = run(echo("a"), ask(), echo("deploy", depends_on=["ask"]), results={"a": [fails(), "ok"]})
+    assert found.status == "failed"
+    assert found.node("ask").status == "skipped"
+    found.signal("retry", "a")
+    assert found.status == "suspended"
+    assert found.node("deploy").status == "pending"
+    assert found.signal("decision", "ask", {"choice": "go"}).status == "completed"
+    assert len({decision.id for decision in found.run.state.decisions.values()}) == 2
+
+
+def test_with_two_failures_the_run_fails_again_until_both_are_mended() -> None:
+    found = run(
+        echo("a"), echo("b"), echo("c", depends_on=["a", "b"]), results={"a": [fails(), "ok"], "b": [fails(), "ok"]}
+    )
+    found.signal("retry", "a")
+    assert (found.status, found.node("a").status) == ("failed", "completed")
+    assert found.signal("retry", "b").outcome().output == "c"
+
+
+def test_a_retried_question_is_a_new_one() -> None:
+    found = run(ask(timeout="1h")).pass_time("1h").signal("retry", "ask")
+    assert [decision.status for decision in found.run.state.decisions.values()] == ["timed_out", "pending"]
+
+
+# skip -------------------------------------------------------------------------------------------------------------
+
+
+def test_skip_passes_over_a_failed_step_with_an_output_of_its_own() -> None:
+    found = run(echo("a"), echo("b", "${{steps.a.output}}"), results={"a": fails()})
+    found.signal("skip", "a", {"output": "mine"})
+    assert found.events("step_skipped")[0].payload == {"reason": "signal_skip", "output": "mine"}
+    assert found.outcome().output == "mine"
+
+
+def test_skip_passes_over_a_suspended_step_of_any_reason() -> None:
+    assert run(ask(), echo("b", depends_on=["ask"])).signal("skip", "ask").outcome().output == "b"
+    assert run(wait(signal="x"), echo("b", depends_on=["w"])).signal("skip", "w").outcome().output == "b"
+    gate = run(fan([ask(), echo("x")]), echo("b", depends_on=["p"])).signal("skip", "p")
+    assert gate.node("p.branch_0.ask").status == "skipped"
+    assert gate.outcome().output == "b"
+
+
+def test_skipping_a_nested_step_lets_its_list_go_on() -> None:
+    found = run(fan([echo("a"), echo("b")]), results={"p.branch_0.a": fails()}).signal("skip", "p.branch_0.a")
+    assert found.outcome().output["branches"] == ["b"]
+
+
+def test_skipping_while_others_still_run_starts_what_had_been_held_back() -> None:
+    steps = [echo("a"), echo("slow"), echo("quick"), echo("c", depends_on=["quick"])]
+    found = run(*steps, results={"a": fails(), "slow": HOLD, "quick": HOLD}).succeed("quick")
+    assert found.node("c").status == "pending"
+    found.signal("skip", "a")
+    assert found.node("c").status == "completed"
+    assert found.succeed("slow").status == "completed"

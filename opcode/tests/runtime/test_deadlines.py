@@ -1,0 +1,110 @@
+"""Time-outs of steps and runs, and what becomes of the actions that are running then."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend(virtual_time):
+    return virtual_time
+
+
+def slow(name, seconds, **more):
+    return {"id": name, "action": "fake.slow", "params": {"seconds": seconds}, **more}
+
+
+async def run(world, clock, steps, pool_size=10, **definition):
+    async with world.engine(clock=clock, pool_size=pool_size) as engine:
+        await engine.define("t", {"steps": steps, **definition}, agent_id="me")
+        started = anyio.current_time()
+        result = await engine.run("t", agent_id="me")
+        result["took"] = anyio.current_time() - started
+        assert not engine.live
+        return result
+
+
+async def test_a_step_that_takes_too_long_fails_with_its_limit(world, clock):
+    result = await run(world, clock, [slow("a", 100, timeout="2s")])
+    error = result["steps"]["a"]["error"]
+    assert (error["code"], "2000 ms" in error["message"]) == ("TIMEOUT_ERROR", True)
+    assert result["error"]["code"] == "TIMEOUT_ERROR"
+    assert result["took"] == pytest.approx(2)
+    assert world.ran("cancelled") == ["a"]
+
+
+async def test_every_attempt_has_a_fresh_time_out(world, clock):
+    result = await run(world, clock, [slow("a", 100, timeout="2s", retry={"max": 2, "delay": "1s"})])
+    assert result["error"]["code"] == "RETRY_EXHAUSTED"
+    assert result["took"] == pytest.approx(8)
+    assert world.ran() == ["a", "a", "a"]
+
+
+async def test_an_action_that_ends_in_time_is_not_disturbed(world, clock):
+    result = await run(world, clock, [slow("a", 1.9, timeout="2s"), slow("b", 5, depends_on=["a"])])
+    assert result["status"] == "completed"
+    assert world.ran("cancelled") == []
+
+
+async def test_an_action_whose_time_passed_in_the_queue_is_not_started(world, clock):
+    result = await run(world, clock, [slow("a", 5), slow("b", 1, timeout="2s")], pool_size=1)
+    assert result["steps"]["b"]["error"]["code"] == "TIMEOUT_ERROR"
+    assert world.ran() == ["a"]
+
+
+@pytest.mark.parametrize(("on_timeout", "status", "code"), [
+    ("fail", "failed", "TIMEOUT_ERROR"), ("cancel", "cancelled", "CANCELLED"), ("suspend", "suspended", None),
+])  # fmt: skip
+async def test_the_budget_of_a_run_cancels_what_is_running(world, clock, on_timeout, status, code):
+    steps = [slow("a", 100), slow("b", 1, depends_on=["a"])]
+    result = await run(world, clock, steps, timeout="3s", on_timeout=on_timeout)
+    assert (result["status"], result.get("error", {}).get("code")) == (status, code)
+    assert result["took"] == pytest.approx(3)
+    assert world.ran("cancelled") == ["a"]
+    assert world.ran() == ["a"]
+
+
+async def test_a_run_suspended_by_its_budget_can_go_on(world, clock):
+    async with world.engine(clock=clock) as engine:
+        await engine.define("t", {"steps": [slow("a", 5)], "timeout": "3s", "on_timeout": "suspend"}, agent_id="me")
+        run_id = (await engine.run("t", agent_id="me"))["workflow_id"]
+        assert (await engine.signal(run_id, "retry"))["status"] == "suspended"
+    assert world.ran() == ["a", "a"]
+
+
+async def test_cancelling_a_run_stops_its_actions_and_discards_their_results(world, clock):
+    async with world.engine(clock=clock) as engine:
+        await engine.define("t", {"steps": [slow("a", 10), slow("b", 20)]}, agent_id="me")
+        run_id = (await engine.run("t", agent_id="me", wait=False))["workflow_id"]
+        await anyio.sleep(1)
+        answer = await engine.signal(run_id, "cancel", payload={"reason": "enough"})
+        assert (answer["status"], answer["error"]["message"]) == ("cancelled", "enough")
+        await anyio.sleep(100)
+    assert sorted(world.ran("cancelled")) == ["a", "b"]
+    assert world.status(run_id) == "cancelled"
+    assert (await world.types(run_id))[-1] == "step_skipped"
+
+
+async def test_losers_of_a_race_are_cancelled(world, clock):
+    race = {"id": "race", "type": "parallel", "config": {
+        "mode": "race", "branches": [[slow("tortoise", 50)], [slow("hare", 2)], [slow("snail", 90)]],
+    }}  # fmt: skip
+    result = await run(world, clock, [race])
+    assert result["status"] == "completed"
+    assert result["took"] == pytest.approx(2)
+    assert len(world.ran("cancelled")) == 2
+
+
+async def test_a_child_of_a_step_that_timed_out_is_cancelled(world, clock):
+    async with world.engine(clock=clock) as engine:
+        await engine.define("child", {"steps": [slow("a", 100)]}, agent_id="me")
+        call = {"id": "call", "action": "workflow.run", "params": {"template_name": "child"}, "timeout": "2s"}
+        await engine.define("t", {"steps": [call]}, agent_id="me")
+        result = await engine.run("t", agent_id="me")
+        assert result["error"]["code"] == "TIMEOUT_ERROR"
+        await anyio.sleep(1)
+        assert not engine.live
+    assert {row.status for row in world.store._runs.values()} == {"failed", "cancelled"}

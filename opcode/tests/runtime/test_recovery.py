@@ -1,0 +1,162 @@
+"""What a restart finds, repeats, parks and leaves alone; and what a shutdown leaves behind."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import anyio
+import pytest
+
+import opcode_steps
+import opcode_workflow
+from opcode_kernel.plugin.manager import registry_of
+
+pytestmark = pytest.mark.anyio
+
+ASK = {"id": "ask", "type": "reasoning", "config": {"prompt_context": "?", "options": [{"id": "yes"}]}}
+
+
+def gated(name, action="fake.gate", **more):
+    return {"id": name, "action": action, "params": {"gate": name}, **more}
+
+
+async def interrupted(world, until, steps, *, running, crash=True, **definition):
+    """Run a definition until `running` steps execute; return the run and the store as a crash leaves it."""
+    async with world.engine() as engine:
+        await engine.define("t", {"steps": steps, **definition}, agent_id="me")
+        run_id = (await engine.run("t", agent_id="me", wait=False))["workflow_id"]
+        await until(lambda: len(world.ran()) == running)
+        # Everything the engine has decided so far, as it would reach the disk.
+        await engine.ask(run_id, lambda run: None)
+        kept = {name: deepcopy(value) for name, value in vars(world.store).items()
+                if name.startswith("_") and not isinstance(value, int)}  # fmt: skip
+        kept["_next_id"] = world.store._next_id
+    if crash:
+        vars(world.store).update(kept)
+    world.log.clear()
+    return run_id
+
+
+@pytest.mark.parametrize("crash", [True, False])
+async def test_by_default_everything_waits_for_consent(world, until, crash):
+    steps = [{"id": "done", "action": "fake.note"}, gated("a", depends_on=["done"]), gated("b", "fake.safe")]
+    run_id = await interrupted(world, until, steps, running=3, crash=crash)
+    async with world.engine() as engine:
+        status = await engine.status(run_id)
+        assert status["status"] == "suspended"
+        assert {each["step_id"]: each["reason"] for each in status["waiting"]} == {
+            "a": "interrupted",
+            "b": "interrupted",
+        }
+        assert status["steps"]["done"]["status"] == "completed"
+        assert world.ran() == []
+        world.gate("a").set()
+        world.gate("b").set()
+        with anyio.fail_after(5):
+            answer = await engine.signal(run_id, "retry")
+    assert answer["status"] == "completed"
+    assert sorted(world.ran()) == ["a", "b"]
+    reason = "process_restart" if crash else "shutdown"
+    said = [event.payload for event in await world.events(run_id) if event.type == "workflow_interrupted"]
+    assert said == [{"reason": reason}]
+
+
+async def test_auto_repeats_what_is_safe_and_parks_the_rest(world, until):
+    run_id = await interrupted(world, until, [gated("a"), gated("b", "fake.safe")], running=2)
+    world.gate("a").set()
+    world.gate("b").set()
+    async with world.engine(recovery="auto") as engine:
+        await until(lambda: world.status(run_id) == "suspended")
+        assert world.ran() == ["b"]
+        status = await engine.status(run_id)
+        assert status["steps"]["b"]["status"] == "completed"
+        assert status["waiting"] == [{"step_id": "a", "reason": "interrupted"}]
+
+
+@pytest.mark.parametrize("crash", [True, False])
+@pytest.mark.parametrize("recovery", ["auto", "resume"])
+async def test_with_another_policy_the_run_goes_on_by_itself(world, until, recovery, crash):
+    action = "fake.safe" if recovery == "auto" else "fake.gate"
+    steps = [gated("a", action), {"id": "z", "action": "fake.note", "depends_on": ["a"]}]
+    if crash:
+        run_id = await interrupted(world, until, steps, running=1)
+    else:
+        async with world.engine(recovery=recovery) as engine:
+            await engine.define("t", {"steps": steps}, agent_id="me")
+            run_id = (await engine.run("t", agent_id="me", wait=False))["workflow_id"]
+            await until(world.ran)
+        world.log.clear()
+    world.gate("a").set()
+    async with world.engine(recovery=recovery):
+        await until(lambda: world.status(run_id) == "completed")
+    assert world.ran() == ["a", "z"]
+
+
+async def test_waits_for_people_and_signals_survive(world, until):
+    steps = [
+        ASK,
+        {"id": "sig", "type": "wait", "config": {"signal": "go"}},
+        {"id": "z", "action": "fake.note", "depends_on": ["ask", "sig"]},
+    ]
+    run_id = await interrupted(world, until, steps, running=0)
+    async with world.engine() as engine:
+        assert not engine.live
+        assert len((await engine.status(run_id))["pending_decisions"]) == 1
+        await engine.signal(run_id, "data", payload={"signal": "go"})
+        with anyio.fail_after(5):
+            answer = await engine.signal(run_id, "decision", payload={"choice": "yes"})
+    assert answer["status"] == "completed"
+    assert (await world.types(run_id)).count("decision_requested") == 1
+
+
+@pytest.mark.parametrize("policy", ["suspend", "resume"])
+async def test_a_run_whose_plugin_is_missing_waits_for_it(world, until, policy):
+    """Without the evaluator it cannot even be compiled; without the action it cannot go on. Neither fails it."""
+    steps = [gated("a"), {"id": "b", "action": "fake.note", "depends_on": ["a"], "condition": "1 < 2"}]
+    run_id = await interrupted(world, until, steps, running=1)
+    async with world.engine(registry=registry_of(opcode_steps, opcode_workflow), recovery=policy):
+        assert world.status(run_id) == "suspended"
+    async with world.engine(registry=world.registry_with(without=["fake.gate"]), recovery=policy):
+        assert world.status(run_id) == "suspended"
+    world.gate("a").set()
+    async with world.engine() as engine:
+        with anyio.fail_after(5):
+            assert (await engine.signal(run_id, "retry"))["status"] == "completed"
+
+
+async def test_one_damaged_log_does_not_keep_the_others_from_starting(world, until):
+    run_id = await interrupted(world, until, [gated("a")], running=1)
+    log = world.store._logs[run_id].events
+    log[1] = log[1]._replace(step_id="nowhere", payload=None)
+    async with world.engine() as engine:
+        assert world.status(run_id) == "suspended"
+        await engine.define("u", {"steps": [{"id": "b", "action": "fake.note"}]}, agent_id="me")
+        assert (await engine.run("u", agent_id="me"))["status"] == "completed"
+
+
+async def test_a_child_whose_parent_ended_just_before_the_crash_is_cancelled(world, until):
+    async with world.engine() as engine:
+        await engine.define("child", {"steps": [ASK]}, agent_id="me")
+        await engine.define("parent", {"steps": [
+            {"id": "call", "action": "workflow.run", "params": {"template_name": "child"}},
+        ]}, agent_id="me")  # fmt: skip
+        run_id = (await engine.run("parent", agent_id="me"))["workflow_id"]
+        (child_id,) = (row.id for row in world.store._runs.values() if row.parent_run_id == run_id)
+        await until(lambda: not engine.live)
+        kept = deepcopy((world.store._logs[child_id], world.store._runs[child_id]))
+        await engine.signal(run_id, "cancel")
+        await until(lambda: world.status(child_id) == "cancelled")
+    world.store._logs[child_id], world.store._runs[child_id] = kept
+    async with world.engine():
+        await until(lambda: world.status(child_id) == "cancelled")
+
+
+async def test_opening_again_and_again_changes_nothing(world, until):
+    run_id = await interrupted(world, until, [gated("a"), ASK], running=1)
+    async with world.engine():
+        pass
+    events = await world.types(run_id)
+    for policy in ("suspend", "auto", "resume"):
+        async with world.engine(recovery=policy):
+            pass
+    assert await world.types(run_id) == events
