@@ -241,3 +241,19 @@ def test_the_retry_of_a_container_runs_all_of_it_again_under_the_same_ids() -> N
     found.pass_time("1s")
     # Nested attempts count from one again: they belong to a new attempt of the container.
     assert [event.payload["attempt"] for event in found.events("step_started", step="p.branch_0.a")] == [1, 1]
+
+
+def test_a_run_has_at_most_so_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opcode_kernel.core.run.MAX_STEPS", 4)
+    found = run(each("[1, 2, 3, 4, 5]", echo("a")), echo("z"))
+    error = found.finish().error
+    assert error["details"]["cause"]["code"] == "EXECUTION_ERROR"
+    assert "at most 4 steps" in error["message"]
+    assert found.node("z").status == "completed"
+
+
+def test_a_long_loop_is_linear_and_its_limit_exact() -> None:
+    found = run(each("inputs.xs", echo("a")), inputs={"xs": list(range(10_001))})
+    assert (
+        found.finish().error["details"]["cause"]["message"].startswith("expected at most 10000 iterations, found 10001")
+    )

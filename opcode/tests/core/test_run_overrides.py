@@ -224,3 +224,12 @@ def test_skipping_while_others_still_run_starts_what_had_been_held_back() -> Non
     found.signal("skip", "a")
     assert found.node("c").status == "completed"
     assert found.succeed("slow").status == "completed"
+
+
+def test_skipping_a_step_whose_fallback_was_cut_short_does_not_start_the_fallback_again() -> None:
+    first = echo("a", on_error={"strategy": "fallback_step", "fallback_step": "f"})
+    step = fan([first, echo("n"), echo("f")], timeout="1s")
+    found = run(step, results={"p.branch_0.a": fails(), "p.branch_0.f": HOLD}).pass_time("1s")
+    assert found.status == "failed"
+    assert found.signal("skip", "p.branch_0.a").status == "completed"
+    assert len(found.events("step_started", step="p.branch_0.f")) == 1

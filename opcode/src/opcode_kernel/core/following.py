@@ -116,8 +116,8 @@ def rest_above(state: RunState, fallback: Node) -> None:
         rest_above(state, original)
 
 
-def _release(node: Node) -> None:
-    """A step that runs again needs no fallback before it fails again."""
+def release(node: Node) -> None:
+    """A step that runs again needs no fallback before it fails again, and one that is passed over needs none."""
     fallback = node.fallback
     if fallback is not None:
         fallback.rescues = tuple(original for original in fallback.rescues if original is not node)
@@ -158,7 +158,7 @@ def reset(state: RunState, node: Node) -> None:
     node.arrived, node.waiting = {}, None
     node.cut = False
     node.blocks = []
-    _release(node)
+    release(node)
     state.dirty[node] = None
     if node.triggered or not node.plan.is_fallback:
         state.ready.append(node)
@@ -178,7 +178,7 @@ def reopen_above(state: RunState, node: Node) -> None:
     elif owner.status in TERMINAL_STEP:
         owner.error, owner.completed_at, owner.reason = None, None, None
         owner.cut = False
-        _release(owner)
+        release(owner)
         state.dirty[owner] = None
         reopen_above(state, owner)
         enter(state, owner, RUNNING)
@@ -189,9 +189,11 @@ def reopen_above(state: RunState, node: Node) -> None:
 def _revive(state: RunState, block: Block) -> None:
     """Go on in a list that was cut short when its container ended: nothing in it may be passed over."""
     for node in block.nodes if not block.ended else ():
-        if node is not None and node.cut:
+        if node is None or (node.plan.is_fallback and not node.triggered):
+            continue
+        if node.cut:
             reset(state, node)
-        elif node is not None and node.status == PENDING and (node.triggered or not node.plan.is_fallback):
+        elif node.status == PENDING:
             state.ready.append(node)
 
 

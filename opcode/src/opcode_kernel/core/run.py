@@ -21,6 +21,7 @@ from opcode_kernel.core.fold import apply, fold, node_of
 from opcode_kernel.core.guards import guard_holds
 from opcode_kernel.core.handling import attempt_failed, skip_blocks
 from opcode_kernel.core.interpolation import split_holes
+from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.messages import (
     ActionFailed,
     ActionSucceeded,
@@ -44,6 +45,8 @@ from opcode_kernel.errors import Failure, Json, OpcodeError
 
 #: Half the cost of calling the class of a named tuple.
 _new = tuple.__new__
+#: More steps than this, nested ones included, and the container that opens the next list fails.
+MAX_STEPS = Limits().nested_instances
 
 
 class Transition(NamedTuple):
@@ -429,6 +432,12 @@ class Run:
             self.emit(event_type, node, payload, private if index == last else None)
 
     def _open(self, node: Node, directive: Open) -> None:
+        if len(self.state.nodes) + len(directive.blocks) > MAX_STEPS:
+            attempt_failed(self, node, Failure(
+                "EXECUTION_ERROR", f"expected at most {MAX_STEPS} steps in one run, nested ones included; split the work "
+                "into workflows of its own", retryable=False,
+            ))  # fmt: skip
+            return
         opened = [[block.body, block.key, block.index, block.item] for block in directive.blocks]
         private: dict[str, Json] = {"open": opened}
         if directive.memo is not None:

@@ -12,6 +12,7 @@ from opcode_kernel.core.following import (
     leave,
     leave_live,
     recount,
+    release,
     reopen_above,
     rest_above,
     satisfied,
@@ -171,6 +172,7 @@ def step_skipped(state: RunState, event: Event, node: Node) -> None:
         node.output = payload["output"]
     node.completed_at = event.at
     if node.status == FAILED:
+        release(node)
         reopen_above(state, node)
         state.failures = [entry for entry in state.failures if entry[0] is not node and entry[0].status == FAILED]
         recount(state)

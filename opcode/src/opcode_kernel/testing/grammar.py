@@ -68,7 +68,7 @@ class Grammar:
     def _reopen_above(self, path: str) -> None:
         """The one exception of section 5.3: an operator lets the containers above a step go on after their failure."""
         for above, (number, ended) in self._attempts.items():
-            if path.startswith(f"{above}.") and ended in ("step_failed", "step_skipped"):
+            if path.startswith(f"{above}.") and ended in ("step_failed", "step_skipped", "cut"):
                 self._attempts[above] = (number, None)
 
     def _see_neighbours(self, event: Event) -> None:
@@ -89,7 +89,9 @@ class Grammar:
                 assert self._attempts.pop(nested)[1] is not None, f"{path} starts again while {nested} runs"
         elif event.type == "step_skipped":
             assert ended not in ("step_completed", "step_skipped"), f"{path} is skipped after {ended}"
-            self._attempts[path] = (number, event.type)
+            # What was cut short may come back when an operator repeats what ended it, and be passed over after all.
+            cut = bool((event.private or {}).get("final"))
+            self._attempts[path] = (number, "cut" if cut else event.type)
         elif event.type in _ENDS:
             assert ended in (None, "interrupted"), f"{event.type} of {path} after {ended}"
             self._attempts[path] = (number, event.type)

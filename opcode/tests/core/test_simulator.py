@@ -1,0 +1,100 @@
+"""The simulator itself: its command line, its tiny language, and that it notices what it is there to notice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import opcode_steps
+from opcode_kernel.core.events import Event
+from opcode_kernel.core.plan import compile_plan
+from opcode_kernel.errors import ExpressionError
+from opcode_kernel.testing import Simulator, campaign, check_evaluator
+from opcode_kernel.testing.generator import SeededChooser, generate
+from opcode_kernel.testing.grammar import Grammar
+from opcode_kernel.testing.invariants import InvariantBroken
+from opcode_kernel.testing.simulator import simulated
+from opcode_kernel.testing.vocabulary import TinyEvaluator, vocabulary_of
+
+VOCABULARY = vocabulary_of(opcode_steps.opcode_step_types())
+ONE = {"steps": [{"id": "a", "action": "test.echo"}]}
+
+
+def test_the_command_line_runs_a_campaign_and_warns_of_nothing() -> None:
+    command = [sys.executable, "-W", "error", "-m", "opcode_kernel.testing.simulator", "--seeds", "3", "--first", "9"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "3 seeds from 9 on: every invariant holds\n"
+    assert done.stderr == ""
+
+
+def test_a_failing_seed_is_printed_with_its_definition_and_what_happened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(seed: int, vocabulary: Any) -> None:
+        if seed == 4:
+            raise InvariantBroken("the history of it")
+
+    monkeypatch.setattr(campaign, "campaign", broken)
+    assert campaign.main(["--seeds", "10"]) == 1
+    printed = capsys.readouterr().out
+    assert "seed 4 fails" in printed
+    assert generate(SeededChooser(4))["steps"][0]["id"] in printed
+    assert "the history of it" in printed
+
+
+def test_the_tiny_language_keeps_the_contract_of_evaluators() -> None:
+    check_evaluator(TinyEvaluator())
+    program = TinyEvaluator().compile("inputs.n > 1 && !(inputs.s == 'a && b') || has(inputs.x)")
+    assert program.evaluate({"inputs": {"n": 2, "s": "b"}}) is True
+    assert program.evaluate({"inputs": {"n": 2, "s": "a && b"}}) is False
+    with pytest.raises(ExpressionError) as caught:
+        program.evaluate({"inputs": {}})
+    assert caught.value.missing == "n"
+
+
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "(lambda: 1)()", "[x for x in inputs.xs]", "inputs.n.__class__", "f'{inputs}'"]
+)
+def test_the_tiny_language_reaches_nothing_but_its_scope(text: str) -> None:
+    with pytest.raises(ExpressionError):
+        TinyEvaluator().compile(text).evaluate({"inputs": {"n": 1, "xs": []}})
+
+
+def test_a_counter_that_is_wrong_is_noticed() -> None:
+    found = simulated({"steps": [{"id": "w", "type": "wait", "config": {"signal": "go"}}]}, VOCABULARY)
+    found.run.state.root.resting += 1
+    with pytest.raises(InvariantBroken, match="root/resting"):
+        found.signal("data", None, {"k": 1})
+
+
+def test_a_run_that_cannot_go_on_is_noticed() -> None:
+    found = simulated({"steps": [{"id": "a", "action": "test.echo"}]}, VOCABULARY, results={"a": None})
+    assert found.finish().status == "completed"
+    plan = compile_plan(ONE, VOCABULARY)
+    with pytest.raises(InvariantBroken, match="never started"):
+        Simulator(plan).finish()
+
+
+@pytest.mark.parametrize(
+    ("types", "text"),
+    [
+        (["step_started"], "workflow_started must be the first"),
+        (["workflow_started", "workflow_started"], "workflow_started must be the first"),
+        (["workflow_started", "workflow_completed", "step_started"], "step_started after the run was completed"),
+        (["workflow_started", "step_completed"], "step_completed of a after"),
+        (["workflow_started", "step_started", "step_started"], "starts again before"),
+        (["workflow_started", "step_started", "step_retrying"], "stands after"),
+        (["workflow_started", "step_started", "step_retry_attempt", "step_completed"], "stands before"),
+    ],
+)
+def test_a_wrong_order_of_events_is_noticed(types: list[str], text: str) -> None:
+    grammar = Grammar(compile_plan(ONE, VOCABULARY))
+    steps = ["a" if kind.startswith("step") else None for kind in types]
+    events = [Event(number, kind, steps[number - 1], {"attempt": 1}, 0) for number, kind in enumerate(types, 1)]
+    for event in events[:-1]:
+        grammar.see(event)
+    with pytest.raises(AssertionError, match=text):
+        grammar.see(events[-1])
