@@ -244,7 +244,7 @@ def test_the_retry_of_a_container_runs_all_of_it_again_under_the_same_ids() -> N
 
 
 def test_a_run_has_at_most_so_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opcode_kernel.core.run.MAX_STEPS", 4)
+    monkeypatch.setattr("opcode_kernel.core.directives.MAX_STEPS", 4)
     found = run(each("[1, 2, 3, 4, 5]", echo("a")), echo("z"))
     error = found.finish().error
     assert error["details"]["cause"]["code"] == "EXECUTION_ERROR"

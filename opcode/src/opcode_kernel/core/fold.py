@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from opcode_kernel.core import step_fold
+from opcode_kernel.core import step_fold, wait_fold
 from opcode_kernel.core.commands import StartTimer
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import create, open_blocks, recount, reset
@@ -182,9 +182,9 @@ _HANDLERS: dict[str, Handler] = {
     "step_retry_attempt": step_fold.step_retry_attempt,
     "step_retrying": step_fold.step_retrying,
     "step_suspended": step_fold.step_suspended,
-    "wait_started": step_fold.wait_started,
-    "decision_requested": step_fold.decision_requested,
-    "decision_resolved": step_fold.decision_resolved,
-    "signal_received": step_fold.signal_received,
-    "variable_set": step_fold.variable_set,
+    "wait_started": wait_fold.wait_started,
+    "decision_requested": wait_fold.decision_requested,
+    "decision_resolved": wait_fold.decision_resolved,
+    "signal_received": wait_fold.signal_received,
+    "variable_set": wait_fold.variable_set,
 }

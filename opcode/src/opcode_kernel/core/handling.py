@@ -50,7 +50,7 @@ def _retry(run: Run, node: Node, failure: Failure) -> None:
         private["wake_at"] = run.now + delay
     run.emit("step_retrying", node, None, private)
     if delay <= 0:
-        run._start(node)  # noqa: SLF001 - one object in several files
+        run.start(node)
 
 
 def _failed_for_good(run: Run, node: Node, failure: Failure) -> None:

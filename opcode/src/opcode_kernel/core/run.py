@@ -16,12 +16,11 @@ from typing import NamedTuple
 
 from opcode_kernel.core import interrupting, settling, signals
 from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
+from opcode_kernel.core.directives import advance
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.fold import apply, fold, node_of
-from opcode_kernel.core.guards import guard_holds
-from opcode_kernel.core.handling import attempt_failed, skip_blocks
+from opcode_kernel.core.fold import apply, fold
+from opcode_kernel.core.handling import attempt_failed
 from opcode_kernel.core.interpolation import split_holes
-from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.messages import (
     ActionFailed,
     ActionSucceeded,
@@ -35,18 +34,15 @@ from opcode_kernel.core.messages import (
 )  # fmt: skip
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.scope import Scope
-from opcode_kernel.core.state import ACTIVE, PENDING, RUNNING, SUSPENDED, TERMINAL_RUN, Node, RunState
+from opcode_kernel.core.starting import begin, start
+from opcode_kernel.core.state import ACTIVE, PENDING, RUNNING, SUSPENDED, Node, RunState
 from opcode_kernel.core.step_fold import completed, plain_started
-from opcode_kernel.core.step_type import Call, Complete, Decision, Directive, Fail, Note, Open, Wait
 from opcode_kernel.core.tasks import BUDGET
-from opcode_kernel.core.times import MILLISECOND, iso
-from opcode_kernel.core.view import View
-from opcode_kernel.errors import Failure, Json, OpcodeError
+from opcode_kernel.core.times import MILLISECOND
+from opcode_kernel.errors import Failure, Json
 
 #: Half the cost of calling the class of a named tuple.
 _new = tuple.__new__
-#: More steps than this, nested ones included, and the container that opens the next list fails.
-MAX_STEPS = Limits().nested_instances
 
 
 class Transition(NamedTuple):
@@ -241,10 +237,10 @@ class Run:
             return
         match purpose:
             case "retry":
-                self._start(node)
+                start(self, node)
             case "wait":
                 self._resume_if_suspended("timeout")
-                self._advance(node, {"timer": True})
+                advance(self, node, {"timer": True})
             case "decision":
                 signals.decision_timed_out(self, node)
             case "timeout":
@@ -294,9 +290,9 @@ class Run:
                 ):
                     self.events.append(plain_started(state, node, self.now))
                 else:
-                    self._begin(node)
+                    begin(self, node)
             elif touched:
-                self._advance(touched.popleft(), None)
+                advance(self, touched.popleft(), None)
             elif state.quiet:
                 settling.rest_containers(self)
             elif (no_fallbacks and state.acting and state.root.live) or not settling.settle(self):
@@ -307,183 +303,15 @@ class Run:
         state = self.state
         while state.ready or state.touched or state.quiet:
             if state.ready:
-                self._begin(state.ready.popleft())
+                begin(self, state.ready.popleft())
             elif state.touched:
-                self._advance(state.touched.popleft(), None)
+                advance(self, state.touched.popleft(), None)
             else:
                 settling.rest_containers(self)
 
-    def _begin(self, node: Node) -> None:
-        """Start a step that became ready, or skip it by its guard."""
-        state = self.state
-        if node.status != PENDING or state.status in TERMINAL_RUN:
-            return
-        if state.failures and node.block is state.root and not node.triggered and node.attempt == 0:
-            return  # draining: what has never started stays pending, so that a later retry can go on
-        if node.block.owner is not None and node.block.owner.is_terminal:
-            return  # the container ended in the same transition
-        if node.plan.guard is not None and node.attempt == 0:
-            try:
-                verdict = guard_holds(state, node)
-            except OpcodeError as error:
-                self._start_payload(node, 1)
-                attempt_failed(self, node, Failure.of(error), final=True)
-                return
-            if verdict is not None:
-                self.emit("step_skipped", node, verdict)
-                return
-        self._start(node)
-
-    def hook_node(self, index: int) -> Node:
-        """Return the node of a hook, made when it is first needed."""
-        node = node_of(self.state, self.plan.hooks.steps[index].id)
-        assert node is not None
-        return node
-
-    def begin_hook(self, node: Node) -> None:
-        """Start a hook, again when the run was retried after a failure."""
-        if node.status == PENDING:
-            self._begin(node)
-        else:
-            self._start(node)
-
-    def _start(self, node: Node) -> None:
-        """Begin the next attempt."""
-        attempt = node.attempt + 1
-        plan = node.plan
-        try:
-            if plan.call is not None:
-                self._start_call(node, attempt, plan.call)
-                return
-            directive = plan.type.advance(View(self.state, node, self.now, attempt, {}, fresh=True))
-            if isinstance(directive, Call):
-                self._start_call(node, attempt, directive)
-                return
-        except OpcodeError as error:
-            directive = Fail(Failure.of(error))
-        except Exception as error:  # noqa: BLE001 - a defect of a step type fails its step, never the daemon
-            directive = Fail(_defect(node, error))
-        self._start_payload(node, attempt)
-        self._follow(node, directive)
-
-    def _start_call(self, node: Node, attempt: int, call: Call) -> None:
-        state = self.state
-        params = call.params
-        started = node.plan.started
-        payload = started if attempt == 1 else {**started, "attempt": attempt}
-        private: dict[str, Json] | None = None
-        if not params.constant or call is not node.plan.call:
-            resolved: Json = params.resolve(Scope(state, node.block))
-            private = {"params": resolved}
-            if params.secrets or state.has_holes:
-                private["params"], holes = split_holes(resolved)
-                if holes:
-                    private["holes"] = holes
-        if node.block is state.hooks:
-            private = {"params": params.value, **(private or {}), "closing": state.closing}
-        self.emit("step_started", node, payload, private)
-
-    def _start_payload(self, node: Node, attempt: int) -> None:
-        """Say that an attempt started which carries out no action of its own."""
-        private: dict[str, Json] | None = {} if node.plan.call is not None else None
-        if node.block is self.state.hooks:
-            private = {"closing": self.state.closing}
-        payload = node.plan.started if attempt == 1 else {**node.plan.started, "attempt": attempt}
-        self.emit("step_started", node, payload, private)
-
-    def _advance(self, node: Node, arrived: dict[str, Json] | None) -> None:
-        """Ask the step type what should happen next."""
-        if node.status not in (RUNNING, SUSPENDED) or self.state.is_terminal:
-            return
-        view = View(self.state, node, self.now, node.attempt, node.arrived if arrived is None else arrived, fresh=False)
-        try:
-            directive = node.plan.type.advance(view)
-        except OpcodeError as error:
-            directive = Fail(Failure.of(error))
-        except Exception as error:  # noqa: BLE001 - see _start
-            directive = Fail(_defect(node, error))
-        self._follow(node, directive)
-
-    def _follow(self, node: Node, directive: Directive) -> None:
-        match directive:
-            case Complete():
-                skip_blocks(self, node, "race_lost")
-                self._notes(node, directive.notes)
-                self.complete(node, directive.output)
-            case Open():
-                self._open(node, directive)
-            case Wait():
-                if node.waiting is None:
-                    self._wait(node, directive)
-            case Fail():
-                self._notes(node, directive.notes)
-                attempt_failed(self, node, directive.failure)
-            case Call():
-                if node.task not in self.state.outstanding:
-                    attempt_failed(self, node, _defect(node, RuntimeError("Call must be the first directive")))
-
-    def _notes(self, node: Node, notes: Sequence[Note], private: dict[str, Json] | None = None) -> None:
-        """Write the notes of a directive; the last one carries what the fold needs."""
-        if private and not notes:
-            self.emit("step_progressed", node, None, private)
-            return
-        last = len(notes) - 1
-        for index, (event_type, payload) in enumerate(notes):
-            self.emit(event_type, node, payload, private if index == last else None)
-
-    def _open(self, node: Node, directive: Open) -> None:
-        if len(self.state.nodes) + len(directive.blocks) > MAX_STEPS:
-            attempt_failed(self, node, Failure(
-                "EXECUTION_ERROR", f"expected at most {MAX_STEPS} steps in one run, nested ones included; split the work "
-                "into workflows of its own", retryable=False,
-            ))  # fmt: skip
-            return
-        opened = [[block.body, block.key, block.index, block.item] for block in directive.blocks]
-        private: dict[str, Json] = {"open": opened}
-        if directive.memo is not None:
-            private["memo"] = directive.memo
-        self._notes(node, directive.notes, private)
-
-    def _wait(self, node: Node, directive: Wait) -> None:
-        if directive.decision is not None:
-            self._ask(node, directive.decision)
-            return
-        if directive.duration is None and directive.signal is None:
-            return
-        private: dict[str, Json] = {}
-        payload: dict[str, Json] = {"duration": "", "signal": directive.signal or ""}
-        if directive.notes:
-            payload = dict(directive.notes[-1][1])
-            self._notes(node, directive.notes[:-1])
-        if directive.memo is not None:
-            private["memo"] = directive.memo
-        if directive.signal is not None:
-            private["signal"] = directive.signal
-            if directive.signal in self.state.signals:
-                private["arrived"] = self.state.signals[directive.signal]
-        if directive.duration is not None and "arrived" not in private:
-            private["until"] = self.now + directive.duration
-            payload["wake_at"] = iso(self.now + directive.duration)
-        self.emit("wait_started", node, payload, private)
-        if directive.signal is not None and "arrived" not in private:
-            self.emit("step_suspended", node, {"reason": "signal"})
-
-    def _ask(self, node: Node, decision: Decision) -> None:
-        """Ask once per attempt; the id derives from the attempt, so it is never the same twice."""
-        payload: dict[str, Json] = {
-            **decision.context, "decision_id": f"{self.state.run_id}_{node.key}_{node.attempt}",
-            "options": decision.options,
-        }  # fmt: skip
-        private: dict[str, Json] = {}
-        if decision.timeout is not None:
-            private["timeout_at"] = self.now + decision.timeout
-            payload["timeout_at"] = iso(self.now + decision.timeout)
-        if decision.fallback is not None:
-            payload["fallback"] = decision.fallback
-        if decision.target_agent is not None:
-            payload["target_agent_id"] = decision.target_agent
-        self.emit("decision_requested", node, payload, private)
-        self.emit("step_suspended", node, {"reason": "decision"})
+    def start(self, node: Node) -> None:
+        """Begin the next attempt of a step."""
+        start(self, node)
 
     def complete(self, node: Node, output: Json) -> None:
         """Complete a step."""
@@ -504,12 +332,6 @@ class Run:
         return state.is_terminal or (state.status == SUSPENDED and not any(
             isinstance(command, RunAction) for command in state.outstanding.values()
         ))  # fmt: skip
-
-
-def _defect(node: Node, error: Exception) -> Failure:
-    return Failure(
-        "EXECUTION_ERROR", f"the step type {node.plan.kind!r} is defective: {type(error).__name__}: {error}", retryable=False
-    )  # fmt: skip
 
 
 __all__ = ["Run", "Transition"]

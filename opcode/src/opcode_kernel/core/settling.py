@@ -12,6 +12,7 @@ from opcode_kernel.core.failure import run_error, with_others
 from opcode_kernel.core.handling import skip_blocks, skip_running
 from opcode_kernel.core.interpolation import split_holes
 from opcode_kernel.core.scope import Scope
+from opcode_kernel.core.starting import begin_hook, hook_node
 from opcode_kernel.core.state import ACTIVE, FAILED, PENDING, RUNNING, SUSPENDED, Node
 from opcode_kernel.core.times import MILLISECOND, SECOND, duration_text
 from opcode_kernel.errors import Failure, Json, OpcodeError
@@ -72,7 +73,12 @@ def _skip_unneeded_fallbacks(run: Run) -> bool:
 
 def _is_done(node: Node | None) -> bool:
     """A failure that an operator may still repeat is not over."""
-    return node is not None and node.is_terminal and not node.cut and (node.status != FAILED or node.rescued_by is not None)
+    return (
+        node is not None
+        and node.is_terminal
+        and not node.cut
+        and (node.status != FAILED or node.rescued_by is not None)
+    )
 
 
 def _rest_long_waits(run: Run) -> bool:
@@ -171,8 +177,8 @@ def _close(run: Run, closing: dict[str, Json], hook: int | None) -> bool:
     if hook is not None:
         state = run.state
         state.closing = closing
-        node = state.hooks.nodes[hook] or run.hook_node(hook)
-        run.begin_hook(node)
+        node = state.hooks.nodes[hook] or hook_node(run, hook)
+        begin_hook(run, node)
         return True
     _end(run, closing)
     return True

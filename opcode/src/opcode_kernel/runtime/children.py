@@ -158,6 +158,32 @@ def report_of(parent: RunState, child: RunState) -> ActionSucceeded | ActionFail
     return None
 
 
+def tell_parent(engine: Engine, child: RunState) -> None:
+    """Report the end of a child. Its parent's own wait may hear of it too: the second report changes nothing."""
+    parent = engine.live.get(child.parent_run_id or "")
+    if parent is not None and parent.loaded:
+        report = report_of(parent.run.state, child)
+        if report is not None:
+            parent.push(report)
+    elif not engine.closing:
+        engine.nursery.spawn(_tell_resting_parent, engine, child)
+
+
+async def _tell_resting_parent(engine: Engine, child: RunState) -> None:
+    assert child.parent_run_id is not None
+    try:
+        report = await engine.ask(child.parent_run_id, lambda run: report_of(run.state, child))
+    except OpcodeError as error:
+        _complain("a parent could not be told of its child", child.parent_run_id, error)
+        return
+    if report is not None:
+        engine.wake(child.parent_run_id).push(report)
+
+
+def _complain(what: str, run_id: str, error: OpcodeError) -> None:
+    structlog.get_logger("opcode.engine").error(what, workflow_id=run_id, error=error.message)
+
+
 def _refer(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _refer(item, names) for key, item in value.items()}
@@ -191,9 +217,12 @@ def child_output(child: RunState) -> Json:
 async def cancel_children(engine: Engine, run_id: str, reason: str) -> None:
     """Cancel the children of a run that ended without waiting for them, also those that are not durable yet."""
     children = [live.run_id for live in engine.live.values() if live.parent_run_id == run_id]
-    for status in ("active", "suspended"):
-        rows, _ = await engine.store.runs(RunFilter(parent_run_id=run_id, status=status, limit=100_000))
-        children += [row.id for row in rows]
+    try:
+        for status in ("active", "suspended"):
+            rows, _ = await engine.store.runs(RunFilter(parent_run_id=run_id, status=status, limit=100_000))
+            children += [row.id for row in rows]
+    except OpcodeError as error:
+        _complain("children could not be cancelled", run_id, error)
     for child_id in dict.fromkeys(children):
         await cancel_run(engine, child_id, reason)
 
@@ -205,6 +234,4 @@ async def cancel_run(engine: Engine, run_id: str, reason: str) -> None:
     except (ConflictError, NotFoundError):
         return
     except OpcodeError as error:
-        structlog.get_logger("opcode.engine").error(
-            "a child could not be cancelled", workflow_id=run_id, error=error.message
-        )
+        _complain("a child could not be cancelled", run_id, error)

@@ -29,8 +29,9 @@ from opcode_kernel.store.projections import decision_rows, run_row, step_rows
 if TYPE_CHECKING:
     from opcode_kernel.runtime.engine import Engine
 
-#: Let others have the loop after this many transitions in one go: about a millisecond of work.
+#: Let others have the loop after this many transitions in one go, or after this many microseconds of slow ones.
 TURN = 200
+TURN_TIME = 2_000
 
 
 class Reply:
@@ -168,7 +169,8 @@ class LiveRun:
             elif self._unsaved:
                 self._submit()
                 self.engine.committer.kick()
-            if not self._inbox:
+            if not self._inbox and not self._is_resting():
+                # Looked at again: the last action may have left while the events were being written.
                 self._wake = anyio.Event()
                 await self._wake.wait()
                 self._wake = None
@@ -200,8 +202,9 @@ class LiveRun:
         run, inbox, inline, unsaved = self.run, self._inbox, self._inline, self._unsaved
         clock, run_inline, outstanding = self.engine.clock, self.engine.runner.run_inline, run.state.outstanding
         commands: Sequence[Command]
-        turns = 0
-        while (inline or inbox) and turns < TURN:
+        turns, now = 0, clock()
+        until = now + TURN_TIME
+        while (inline or inbox) and turns < TURN and now <= until:
             turns += 1
             if inline:
                 command = inline.popleft()
@@ -209,16 +212,19 @@ class LiveRun:
                     continue
                 report = run_inline(self, command)
                 if type(report) is ActionSucceeded and report.emitted is None and report.patch is None:
-                    commands = run.succeed(command, report.output, clock(), unsaved)
+                    now = clock()
+                    commands = run.succeed(command, report.output, now, unsaved)
                 else:
-                    events, commands = run.handle(report, clock())
+                    now = clock()
+                    events, commands = run.handle(report, now)
                     unsaved += events
             else:
                 message, reply = inbox.popleft()
                 commands = ()
                 if message is not None:
                     try:
-                        events, commands = run.handle(message, clock())
+                        now = clock()
+                        events, commands = run.handle(message, now)
                     except OpcodeError as error:
                         if reply is not None:
                             reply.fail(error)

@@ -12,54 +12,37 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
-import structlog
 
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.limits import Limits
-from opcode_kernel.core.messages import Interrupted, Message, Signal, Start
+from opcode_kernel.core.messages import Message, Signal, Start
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import ACTIVE, RunState
 from opcode_kernel.core.validation import Report
-from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError, OpcodeError
+from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError
 from opcode_kernel.plugin.manager import Registry
 from opcode_kernel.plugin.policy import Policy
 from opcode_kernel.runtime import answers
 from opcode_kernel.runtime.actions import ActionRunner
 from opcode_kernel.runtime.breaker import Breakers
-from opcode_kernel.runtime.children import cancel_children, report_of
+from opcode_kernel.runtime.children import cancel_children, tell_parent
 from opcode_kernel.runtime.committer import Committer
 from opcode_kernel.runtime.driver import LiveRun, Reply
 from opcode_kernel.runtime.hub import Hub, Listener
 from opcode_kernel.runtime.library import Library, Template
 from opcode_kernel.runtime.nursery import Nursery, open_nursery
+from opcode_kernel.runtime.ports import Notifier as Notifier
+from opcode_kernel.runtime.ports import Vault
 from opcode_kernel.runtime.recovery import POLICIES, recover
 from opcode_kernel.runtime.redaction import Redactor
+from opcode_kernel.runtime.shutdown import shut_down
 from opcode_kernel.runtime.timers import Timers
 from opcode_kernel.store.base import EventFilter, Store
 
-#: Seconds that parking and writing may take after the grace.
-_PARKING = 4.0
-
 STATUS_PARTS = ("steps", "events", "decisions", "context")
-
-
-class Notifier(Protocol):
-    """Pushes notifications to the connections of an agent."""
-
-    async def notify(self, agent_id: str, params: dict[str, Json]) -> tuple[bool, str | None]:
-        """Return whether it was delivered, and why not: `not_connected` or `queue_full`."""
-        ...
-
-
-class Vault(Protocol):
-    """Where secrets come from while actions run."""
-
-    async def get(self, name: str) -> str:
-        """Return the value of a secret (raises `NotFoundError`, `VaultError`)."""
-        ...
 
 
 def wall_clock() -> int:
@@ -311,40 +294,9 @@ class Engine:
         self.hub.forget(live.run_id)
         state = live.run.state
         if state.parent_run_id is not None:
-            self._tell_parent(state)
+            tell_parent(self, state)
         if not self.closing and any(node.plan.action == "workflow.run" for node in state.nodes.values()):
-            reason = "the parent workflow ended"
-            self.nursery.spawn(self._cancel_children, live.run_id, reason)
-
-    async def _cancel_children(self, run_id: str, reason: str) -> None:
-        try:
-            await cancel_children(self, run_id, reason)
-        except OpcodeError as error:
-            structlog.get_logger("opcode.engine").error(
-                "children could not be cancelled", workflow_id=run_id, error=error.message
-            )
-
-    def _tell_parent(self, child: RunState) -> None:
-        """The parent's own wait usually hears first; this reaches a parent that rests, and is silent otherwise."""
-        parent = self.live.get(child.parent_run_id or "")
-        if parent is not None and parent.loaded:
-            report = report_of(parent.run.state, child)
-            if report is not None:
-                parent.push(report)
-        elif not self.closing:
-            self.nursery.spawn(self._tell_resting_parent, child)
-
-    async def _tell_resting_parent(self, child: RunState) -> None:
-        assert child.parent_run_id is not None
-        try:
-            report = await self.ask(child.parent_run_id, lambda run: report_of(run.state, child))
-        except OpcodeError as error:
-            structlog.get_logger("opcode.engine").error(
-                "a parent could not be told of its child", workflow_id=child.parent_run_id, error=error.message
-            )
-            return
-        if report is not None:
-            self.wake(child.parent_run_id).push(report)
+            self.nursery.spawn(cancel_children, self, live.run_id, "the parent workflow ended")
 
     def wake(self, run_id: str) -> LiveRun:
         """Return the run in memory, loading it when it rests."""
@@ -407,29 +359,6 @@ class Engine:
             )
         return row.id
 
-    async def shut_down(self) -> None:
-        """Let running attempts finish within the grace, then park what remains and write it down."""
-        self.closing = True
-        with anyio.move_on_after(self.options.shutdown_grace):
-            await self.runner.idle()
-        # With another policy than `suspend` the log is left as after a crash: the next start goes on by its own policy.
-        park = self.options.recovery == "suspend"
-        waiting = [(live, Reply()) for live in self.live.values()]
-        for live, reply in waiting:
-            live.push(Interrupted("shutdown") if park else None, reply)
-        with anyio.move_on_after(_PARKING):
-            for live, reply in waiting:
-                try:
-                    await reply.wait()
-                    for scope in live.scopes.values():
-                        scope.cancel()
-                    if park:
-                        await live.settled()
-                except OpcodeError as error:
-                    structlog.get_logger("opcode.engine").error(
-                        "a run could not be parked", workflow_id=live.run_id, error=error.message
-                    )
-
 
 @asynccontextmanager
 async def open_engine(
@@ -458,7 +387,7 @@ async def open_engine(
             failed = error
         finally:
             with anyio.CancelScope(shield=True):
-                await engine.shut_down()
+                await shut_down(engine)
             for evaluator in registry.evaluators.values():
                 close = getattr(evaluator, "close", None)
                 if close is not None:

@@ -1,0 +1,103 @@
+"""How a step begins: guard, the first directive of an attempt, the event that says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opcode_kernel.core.directives import defect, follow
+from opcode_kernel.core.fold import node_of
+from opcode_kernel.core.guards import guard_holds
+from opcode_kernel.core.handling import attempt_failed
+from opcode_kernel.core.interpolation import split_holes
+from opcode_kernel.core.scope import Scope
+from opcode_kernel.core.state import PENDING, TERMINAL_RUN, Node
+from opcode_kernel.core.step_type import Call, Fail
+from opcode_kernel.core.view import View
+from opcode_kernel.errors import Failure, Json, OpcodeError
+
+if TYPE_CHECKING:
+    from opcode_kernel.core.run import Run
+
+
+def begin(run: Run, node: Node) -> None:
+    """Start a step that became ready, or skip it by its guard."""
+    state = run.state
+    if node.status != PENDING or state.status in TERMINAL_RUN:
+        return
+    if state.failures and node.block is state.root and not node.triggered and node.attempt == 0:
+        return  # draining: what has never started stays pending, so that a later retry can go on
+    if node.block.owner is not None and node.block.owner.is_terminal:
+        return  # the container ended in the same transition
+    if node.plan.guard is not None and node.attempt == 0:
+        try:
+            verdict = guard_holds(state, node)
+        except OpcodeError as error:
+            start_payload(run, node, 1)
+            attempt_failed(run, node, Failure.of(error), final=True)
+            return
+        if verdict is not None:
+            run.emit("step_skipped", node, verdict)
+            return
+    start(run, node)
+
+
+def hook_node(run: Run, index: int) -> Node:
+    """Return the node of a hook, made when it is first needed."""
+    node = node_of(run.state, run.plan.hooks.steps[index].id)
+    assert node is not None
+    return node
+
+
+def begin_hook(run: Run, node: Node) -> None:
+    """Start a hook, again when the run was retried after a failure."""
+    if node.status == PENDING:
+        begin(run, node)
+    else:
+        start(run, node)
+
+
+def start(run: Run, node: Node) -> None:
+    """Begin the next attempt."""
+    attempt = node.attempt + 1
+    plan = node.plan
+    try:
+        if plan.call is not None:
+            _start_call(run, node, attempt, plan.call)
+            return
+        directive = plan.type.advance(View(run.state, node, run.now, attempt, {}, fresh=True))
+        if isinstance(directive, Call):
+            _start_call(run, node, attempt, directive)
+            return
+    except OpcodeError as error:
+        directive = Fail(Failure.of(error))
+    except Exception as error:  # noqa: BLE001 - a defect of a step type fails its step, never the daemon
+        directive = Fail(defect(node, error))
+    start_payload(run, node, attempt)
+    follow(run, node, directive)
+
+
+def _start_call(run: Run, node: Node, attempt: int, call: Call) -> None:
+    state = run.state
+    params = call.params
+    started = node.plan.started
+    payload = started if attempt == 1 else {**started, "attempt": attempt}
+    private: dict[str, Json] | None = None
+    if not params.constant or call is not node.plan.call:
+        resolved: Json = params.resolve(Scope(state, node.block))
+        private = {"params": resolved}
+        if params.secrets or state.has_holes:
+            private["params"], holes = split_holes(resolved)
+            if holes:
+                private["holes"] = holes
+    if node.block is state.hooks:
+        private = {"params": params.value, **(private or {}), "closing": state.closing}
+    run.emit("step_started", node, payload, private)
+
+
+def start_payload(run: Run, node: Node, attempt: int) -> None:
+    """Say that an attempt started which carries out no action of its own."""
+    private: dict[str, Json] | None = {} if node.plan.call is not None else None
+    if node.block is run.state.hooks:
+        private = {"closing": run.state.closing}
+    payload = node.plan.started if attempt == 1 else {**node.plan.started, "attempt": attempt}
+    run.emit("step_started", node, payload, private)
