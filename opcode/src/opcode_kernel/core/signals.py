@@ -258,7 +258,9 @@ def _skip(run: Run, signal: Signal) -> None:
         raise _conflict(run, "skip")
     if signal.step_id is None:
         raise DefinitionError("step_id is required to skip a step")
-    node = _find(run, signal.step_id, [n for n in state.nodes.values() if n.status == SUSPENDED or _is_open_failure(run, n)])
+    node = _find(
+        run, signal.step_id, [n for n in state.nodes.values() if n.status == SUSPENDED or _is_open_failure(run, n)]
+    )
     if node is None:
         raise _not_overridable(run, signal.step_id, "skip")
     _received(run, signal, node)
