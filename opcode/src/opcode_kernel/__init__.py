@@ -126,6 +126,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "RESERVED_EVENTS",
     "Action",
     "ActionContext",
     "ActionError",
@@ -161,7 +162,6 @@ __all__ = [
     "PluginError",
     "Policy",
     "Program",
-    "RESERVED_EVENTS",
     "References",
     "Registry",
     "Rest",
