@@ -159,7 +159,7 @@ class _Exchange(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         nth = sum(asked.partition("?")[0] == path for _, asked, _, _ in self.server.asked)
         self.server.asked.append((self.command, self.path, dict(self.headers.items()), body))
-        missing = (404, {}, b"")
+        missing: tuple[int, dict[str, str], bytes] = (404, {}, b"")
         status, headers, answer = self.server.routes[path](nth) if path in self.server.routes else missing
         self.send_response_only(status)
         for name, value in {**headers, "Content-Length": str(len(answer))}.items():

@@ -45,6 +45,12 @@ def test_a_hook_that_fails_or_returns_nonsense_stops_the_start(offer):
         build_registry([(source("demo"), module(opcode_actions=offer))])
 
 
+@pytest.mark.parametrize("listen", [lambda events: None, lambda events, run_id: None])
+def test_a_hook_with_other_arguments_is_refused_before_it_is_called(listen):
+    with pytest.raises(PluginError, match=r"expected opcode_committed\(run_id, events\), found"):
+        build_registry([(source("demo"), module(opcode_committed=listen))])
+
+
 @pytest.mark.parametrize("hook", ["opcode_step_types", "opcode_evaluators"])
 def test_what_has_no_name_is_refused(hook):
     with pytest.raises(PluginError, match=f"{hook} of distribution dist-demo"):

@@ -106,6 +106,15 @@ def test_the_root_contains_everything(area):
     assert resolve_write(PathRules(writable=("/",)), str(area / "inside")) == area / "inside"
 
 
+def test_where_letter_case_does_not_matter_another_spelling_is_denied_too(area, monkeypatch):
+    monkeypatch.setattr("opcode_kernel.plugin.path_policy._ANY_SPELLING", True)
+    (area / "Caf\u00e9").mkdir()
+    rules = PathRules(deny=(str(area / "Caf\u00e9"),), data_dir=str(area / "outside"))
+    denied(resolve_read, rules, area / "CAFE\u0301" / "x")
+    denied(resolve_read, rules, area / "OutSide" / "secret")
+    assert resolve_read(rules, str(area / "Inside")) == area / "Inside"
+
+
 def test_deny_wins_over_allow(area):
     rules = PathRules(writable=(str(area), str(area / "outside")), deny=(str(area / "outside"),))
     denied(resolve_read, rules, area / "outside" / "secret")

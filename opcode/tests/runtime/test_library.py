@@ -7,7 +7,8 @@ import pytest
 
 from opcode_kernel.errors import DefinitionError, NotFoundError
 from opcode_kernel.runtime import library
-from opcode_kernel.runtime.library import version_number, violations_of
+from opcode_kernel.runtime.library import version_number
+from opcode_kernel.runtime.schemas import violations_of
 
 pytestmark = pytest.mark.anyio
 

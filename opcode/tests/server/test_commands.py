@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from opcode_kernel.server.cli import main
+from opcode_kernel.store.sqlite import open_writer
 
 PROGRAM = "from opcode_kernel.server.cli import main; raise SystemExit(main())"
 
@@ -198,6 +201,29 @@ async def test_a_stock_client_can_start_its_own_server_on_stdio(home):
     assert ran.structured_content["status"] == "completed"
     assert refused.structured_content["error"]["code"] == "NOT_FOUND"
     assert (home / "opcode.db").exists()
+
+
+def test_a_signal_ends_a_server_on_stdio_though_its_client_says_nothing(home):
+    command = [sys.executable, "-c", PROGRAM, "mcp"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+        server.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).encode())
+        server.stdin.write(b"\n")
+        server.stdin.flush()
+        assert b"serverInfo" in server.stdout.readline()
+        server.terminate()
+        try:
+            assert server.wait(10) == 0
+        finally:
+            server.kill()
+
+
+def test_a_database_in_use_is_refused_and_left_alone(home, file, capsys):
+    path = str(home / "opcode.db")
+    with closing(open_writer(Path(path), "full")):
+        assert main(["run", file({"steps": [EQUALS]}), "--input", "n=1", "--db", path]) == 1
+        assert "another opcode uses the database" in capsys.readouterr().err
+        assert main(["secret", "list"]) == 0
 
 
 @pytest.mark.anyio

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -40,6 +42,18 @@ def test_a_second_process_is_told_the_pid_and_what_to_do(tmp_path):
     assert live_owner(tmp_path) is None
     with InstanceLock(tmp_path):
         pass
+
+
+def test_who_asks_at_the_same_time_is_not_taken_for_the_owner(tmp_path):
+    with InstanceLock(tmp_path) as lock:
+        lock.publish("http://127.0.0.1:1")
+    (tmp_path / "opcode.lock").write_text('{"pid": 1, "url": "http://127.0.0.1:1"}')
+    with (tmp_path / "opcode.lock").open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert live_owner(tmp_path) is None
+        threading.Timer(0.02, fcntl.flock, (asking, fcntl.LOCK_UN)).start()
+        with InstanceLock(tmp_path):
+            assert live_owner(tmp_path) is not None
 
 
 def test_the_directory_is_closed_to_others_and_the_pid_file_goes_with_the_lock(tmp_path):

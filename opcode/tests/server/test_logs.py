@@ -18,6 +18,21 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+@pytest.mark.parametrize("value", [2**70, "\ud800", {"deep": {"x": "\ud800"}}, {(1, 2): 3}])
+def test_a_value_that_json_cannot_carry_does_not_fail_whoever_logs_it(value):
+    stream = io.StringIO()
+    logs.configure("info", stream=stream)
+    logs.get_logger().info("look", value=value)
+    assert lines(stream)[0]["msg"] == "look"
+
+
+def test_extra_fields_of_library_records_are_kept():
+    stream = io.StringIO()
+    logs.configure("info", stream=stream)
+    logging.getLogger("opcode.hub").error("an observer failed", extra={"owner": "opcode-x"})
+    assert lines(stream)[0]["owner"] == "opcode-x"
+
+
 def test_a_record_has_time_level_and_message_first_and_the_bound_ids():
     stream = io.StringIO()
     logs.configure("info", stream=stream)

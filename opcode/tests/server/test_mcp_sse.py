@@ -180,3 +180,40 @@ async def test_a_call_goes_on_when_its_client_leaves(serve, fake_engine, until):
         await until(lambda: not len(site.application.sessions))
         engine.gate.set()
         await until(lambda: engine.finished == 1)
+
+
+async def test_a_call_that_comes_while_the_server_stops_gets_its_answer(serve, fake_engine, until):
+    engine, answers = fake_engine(gate=anyio.Event()), []
+    stopping = anyio.Event()
+
+    async def client(url: str) -> None:
+        async with connected(url) as session:
+            await stopping.wait()
+            answers.append(await session.call_tool("opcode.run", {"template_name": "t", "agent_id": "a"}))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks, serve(engine) as site:
+            tasks.start_soon(client, site.url)
+            await until(lambda: len(site.application.sessions) == 1)
+            await anyio.sleep(0.1)
+            site.application.stop_intake()
+            stopping.set()
+            await until(lambda: bool(engine.calls))
+            engine.gate.set()
+    assert answers[0].structured_content["status"] == "completed"
+
+
+async def test_zero_is_a_place_to_read_events_from(serve):
+    async with serve() as site, connected(site.url) as client:
+        await client.call_tool("opcode.status", {"workflow_id": "r1", "events_since": 0})
+        await client.call_tool("opcode.status", {"workflow_id": "r1"})
+    assert [given["events_since"] for _, given in site.engine.calls] == [0, None]
+
+
+async def test_an_answer_nested_beyond_what_clients_can_parse_arrives(serve):
+    nested = "[" * 400 + "]" * 400
+    async with serve() as site, connected(site.url) as client:
+        with anyio.fail_after(5):
+            given = {"template_name": "t", "agent_id": "a", "params": f'{{"v": {nested}}}'}
+            answer = await client.call_tool("opcode.run", given)
+    assert answer.structured_content["workflow_id"] == "r1"

@@ -162,6 +162,14 @@ async def test_events_of_a_type_come_newest_first(store):
     assert [event["step_id"] for event in one_run] == ["two"]
 
 
+async def test_the_newest_of_a_type_is_found_in_a_very_long_run(store):
+    events = [Event(number, "note", None, None, BASE) for number in range(1, 10_502)]
+    await store.append([RunWrite("long", events)])
+    first = await ask(store, "events", event_type="note", workflow_id="long", limit=2)
+    after = await ask(store, "events", event_type="note", workflow_id="long", limit=2, cursor=first["next_cursor"])
+    assert [event["sequence"] for event in first["events"] + after["events"]] == [10_501, 10_500, 10_499, 10_498]
+
+
 async def test_templates_count_versions_as_numbers(store):
     answer = await ask(store, "templates", limit=2)
     assert [item["version"] for item in answer["templates"]] == ["v10", "v9"]

@@ -29,6 +29,15 @@ async def test_every_connection_of_an_agent_is_told_and_one_is_enough():
     assert len(got) == 1
 
 
+@pytest.mark.parametrize("data", [{"n": 2**70}, {"s": "\ud800"}, [[object]]])
+async def test_what_json_cannot_carry_is_no_reason_not_to_tell(data):
+    sessions, got = Sessions(), []
+    sessions.open("c", got.append)
+    sessions.remember("a", "c")
+    assert await sessions.notify("a", {**MESSAGE, "data": data}) == (True, None)
+    assert "?" in str(got[0]["data"]) or data != {"s": "\ud800"}
+
+
 async def test_clients_that_want_graver_messages_only_are_spared():
     sessions, got = Sessions(), []
     sessions.open("c", got.append)

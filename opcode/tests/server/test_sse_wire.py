@@ -11,6 +11,8 @@ import httpx2
 import orjson
 import pytest
 
+from opcode_kernel.server.client import call_daemon
+
 pytestmark = pytest.mark.anyio
 
 
@@ -62,15 +64,24 @@ async def test_the_endpoint_is_relative_and_a_post_answers_202_before_the_stream
         assert await raw.message() == {"jsonrpc": "2.0", "id": 7, "result": {}}
 
 
-async def test_a_base_url_makes_the_endpoint_absolute_and_its_path_is_served(serve):
+@pytest.mark.parametrize(("host", "endpoint"), [
+    ("Agents.example:9", "http://agents.example:9/agents/message"), ("localhost:4100", "/agents/message"),
+])  # fmt: skip
+async def test_the_endpoint_is_absolute_for_those_who_ask_under_the_base_url(serve, host, endpoint):
     async with (
-        serve(base_url="http://localhost:9/agents") as site,
+        serve(base_url="http://agents.example:9/agents") as site,
         httpx2.AsyncClient(base_url=site.url) as client,
-        client.stream("GET", "/agents/sse") as response,
+        client.stream("GET", "/agents/sse", headers={"host": host}) as response,
     ):
         lines = response.aiter_lines()
         await anext(lines)
-        assert (await anext(lines)).startswith("data: http://localhost:9/agents/message?sessionId=")
+        assert (await anext(lines)).startswith(f"data: {endpoint}?sessionId=")
+
+
+async def test_a_stock_client_on_this_machine_is_served_beside_a_base_url(serve):
+    async with serve(base_url="https://agents.example/opcode") as site:
+        answer = await call_daemon(site.url, None, "opcode.run", {"template_name": "t", "agent_id": "a"})
+    assert answer["status"] == "completed"
 
 
 async def test_malformed_messages_get_json_rpc_errors_on_the_stream(serve):

@@ -168,7 +168,7 @@ async def test_a_file_that_cannot_be_locked_is_a_store_error_and_later_works(
 
 async def test_two_stores_on_one_file_cannot_write_the_same_sequence(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    async with SqlStore(path) as one, SqlStore(path) as two:
+    async with SqlStore(path) as one, SqlStore(path, sole=False) as two:
         await one.append([RunWrite("r", events(1))])
         await two.append([RunWrite("r", events(2))])
         with pytest.raises(ConflictError):

@@ -47,6 +47,7 @@ def test_values_that_differ_fail_the_assertion(expected, actual):
     ("expected", "actual"),
     [
         (1, 1.0),
+        ([1, 2.0, True, None, "x"], [1.0, 2, True, None, "x"]),
         (None, None),
         ({"a": 1, "b": [1, {"c": None}]}, {"b": [1.0, {"c": None}], "a": 1}),
         ("200", 200),
@@ -99,6 +100,7 @@ def test_missing_and_wrong_params_are_refused_before_anything_runs(action, param
 
 def test_the_message_is_the_authors_when_given_and_tells_the_values_when_not():
     assert refusal(actions.equals, expected=1, actual=2, message="no luck").message == "no luck"
+    assert refusal(actions.equals, expected=1, actual=2, message="").message == "expected 1, found 2"
     assert refusal(actions.equals, expected="1x", actual=2).message == 'expected "1x", found 2'
     assert refusal(actions.equals, expected="x" * 500, actual=2).message == f'expected "{"x" * 120}…", found 2'
 

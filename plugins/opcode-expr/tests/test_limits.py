@@ -49,6 +49,10 @@ def test_a_hostile_program_ends_in_an_error_in_time(failure, text, monkeypatch):
     assert time.perf_counter() - started < 1.5
 
 
+def test_an_integer_too_long_to_read_is_reported_in_our_own_words(failure):
+    assert failure("fromJSON(repeat('9', 5000))").message == "fromJSON expected JSON: an integer has too many digits"
+
+
 def test_deep_data_is_an_error_and_not_a_crash(failure):
     data: list = []
     for _ in range(100_000):

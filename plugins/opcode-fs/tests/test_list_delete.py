@@ -72,12 +72,14 @@ def test_a_long_listing_is_cut_and_says_so(fs, area):
 
 def test_a_walk_has_a_limit_of_entries(fs, area, monkeypatch):
     monkeypatch.setattr(tree_module, "MAX_ENTRIES", 3)
-    for number in range(4):
-        (area / str(number)).write_text("")
+    (area / "in").mkdir()
+    for number in range(3):
+        (area / "in" / str(number)).write_text("")
     error = fs.fails("list", path=area, recursive=True)
     assert (error.code, error.retryable) == ("EXECUTION_ERROR", False)
+    assert error.details["path"] == str(area)
     assert fs.fails("delete", path=area, recursive=True).details["reason"] == "too_large"
-    assert len(list(area.iterdir())) == 4
+    assert len(list((area / "in").iterdir())) == 3
 
 
 def test_a_walk_has_a_limit_of_depth(fs, area):

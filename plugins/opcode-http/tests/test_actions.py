@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import zlib
 from typing import Any
 
@@ -33,6 +34,14 @@ async def test_a_refused_connection_is_an_execution_error_without_the_query(serv
     error = await failure({"url": server.url("/x?token=geheim")})
     assert (error.code, error.retryable) == ("EXECUTION_ERROR", True)
     assert "geheim" not in str(error.to_json())
+
+
+async def test_a_failed_connection_is_explained_in_words_of_the_system() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        error = await failure({"url": f"http://127.0.0.1:{port}/"})
+    assert error.message == f"connecting to http://127.0.0.1:{port} failed: connection refused"
 
 
 async def test_an_unknown_name_is_an_execution_error(names: Any) -> None:

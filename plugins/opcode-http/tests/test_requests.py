@@ -128,7 +128,6 @@ async def test_params_of_the_wrong_kind_are_refused(params: dict[str, Any]) -> N
         {"url": "http://h/", "body": 5, "body_encoding": "form"},
         {"url": "http://h/", "body": "\ud800"},
         {"url": "http://h/", "body": {"a": "\ud800"}, "body_encoding": "form"},
-        {"url": "http://h/", "body": {"a": float("nan")}},
         {"url": "http://h/", "query": {"a": "\ud800"}},
     ],
 )  # fmt: skip

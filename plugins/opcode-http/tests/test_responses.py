@@ -61,10 +61,18 @@ def test_a_character_cut_in_half_does_not_make_text_binary() -> None:
     assert read_content(b"[1]", "application/json", truncated=True) == ("[1]", None)
 
 
-@pytest.mark.parametrize("text", ["NaN", "[-Infinity]", "1e400", "-1e400", "{", "'a'"])
+@pytest.mark.parametrize(
+    "text",
+    ["NaN", "[-Infinity]", "1e400", "-1e400", "1E+0309", "9" * 400 + ".0", "9" * 250 + "e60", "9" * 250 + ".5E+60",
+     "{", "'a'"],
+)  # fmt: skip
 def test_strict_json_refuses(text: str) -> None:
     with pytest.raises(ValueError):
         parse_json(text)
+
+
+def test_the_largest_numbers_are_read_and_text_that_looks_like_larger_ones_stays() -> None:
+    assert parse_json('[1e308, 1e-400, 1.5, "1e999"]') == [1e308, 0.0, 1.5, "1e999"]
 
 
 @pytest.mark.parametrize(

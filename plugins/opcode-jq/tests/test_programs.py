@@ -171,3 +171,17 @@ def test_everything_counts_as_read_when_that_cannot_be_told(jq, text):
     found = jq.compile(text).references
     assert found.all_steps
     assert found.roots == {"steps", "inputs", "workflow", "context", "loop"}
+
+
+def test_a_name_with_a_hyphen_is_answered_with_the_right_spelling(jq):
+    with pytest.raises(ExpressionError, match=r"written as in \.steps\[\"a-b\"\]"):
+        jq.compile(".steps.fetch-data.body[]")
+    with pytest.raises(ExpressionError) as caught:
+        jq.compile(".inputs.n | nosuch")
+    assert "hyphen" not in caught.value.message
+
+
+def test_an_error_that_carries_the_whole_input_is_cut(jq):
+    with pytest.raises(ExpressionError) as caught:
+        jq.compile("error").evaluate({"inputs": {"text": "é" * 100_000}})
+    assert (caught.value.code, len(caught.value.message) < 600) == ("EXECUTION_ERROR", True)

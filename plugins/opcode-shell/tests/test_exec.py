@@ -121,6 +121,18 @@ async def test_arguments_of_a_command_line_are_never_code(shell, hostile):
     assert (await shell("echo\n", hostile, shell=True))["stdout"] == f"{hostile}\n"
 
 
+@pytest.mark.parametrize("line", ["echo a;", "echo a & ", "echo a |", "true &&\n", "false ||"])
+async def test_a_line_after_which_an_argument_would_be_run_is_refused(shell, line):
+    error = await shell.fails(line, "id", shell=True)
+    assert (error.code, error.retryable) == ("VALIDATION_ERROR", False)
+
+
+async def test_a_line_may_end_with_an_escaped_operator_or_have_no_arguments(shell, tmp_path):
+    find = f"find {tmp_path} -exec echo {{}} \\;"
+    assert (await shell(find, "-exec", "echo", "more", ";", shell=True))["stdout"] == f"{tmp_path}\nmore\n"
+    assert (await shell("echo a;", shell=True))["stdout"] == "a\n"
+
+
 async def test_a_command_line_without_arguments_is_left_as_it_is(shell):
     assert (await shell("echo a | tr a b # comment", shell=True))["stdout"] == "b\n"
 

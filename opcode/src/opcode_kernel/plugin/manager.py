@@ -181,6 +181,17 @@ def _check_spelling(source: Source, plugin: Any) -> None:
                 f"plugin {source.name!r} of distribution {source.distribution} defines {name!r} without @hookimpl, "
                 "so it would never be called"
             )
+        wanted, found = _arguments(getattr(hookspecs, name)), _arguments(getattr(plugin, name))
+        if found != wanted:
+            raise PluginError(
+                f"plugin {source.name!r} of distribution {source.distribution}: expected {name}({', '.join(wanted)}), "
+                f"found {name}({', '.join(found)})"
+            )
+
+
+def _arguments(hook: Any) -> tuple[str, ...]:
+    """Return the names of a hook's arguments; they are passed by position, so they must be all there and in order."""
+    return tuple(inspect.signature(hook).parameters)
 
 
 def _distribution(point: EntryPoint) -> Source:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ from opcode_kernel.errors import ActionError
 from opcode_kernel.plugin.policy import PathRules
 
 _PROCESS_SECRETS = re.compile(r"/proc/(?:[^/]+/(?:task/[^/]+/)?(?:environ|mem)|kcore)$")
+
+#: The usual file systems of macOS find a file whatever the case and the composition of the letters in its name.
+_ANY_SPELLING = sys.platform == "darwin"
 
 
 def resolve_read(rules: PathRules, path: str) -> Path:
@@ -120,18 +125,26 @@ class PathGuard:
             return f"the deny entry {self.unusable!r} cannot be resolved, so everything is denied; mend fs.deny_paths"
         if _PROCESS_SECRETS.search(path):
             return "it shows the memory or the environment of a process"
-        if any(contains(root, path) for root in self.deny):
+        folded = _folded(path)
+        if any(contains(_folded(root), folded) for root in self.deny):
             return "it is under a path listed in fs.deny_paths"
         data_dir = self.data_dir
         if (
             data_dir is not None
-            and contains(data_dir, path)
+            and contains(_folded(data_dir), folded)
             and not any(contains(data_dir, root) and contains(root, path) for root in self.writable)
         ):
             return "it is in OPCODE's own directory; only an entry of fs.writable_paths that names it opens it"
         if self.restricted and not any(contains(root, path) for root in allowed):
             return "it is outside the allowed paths; add it to fs.writable_paths or fs.read_only_paths"
         return None
+
+
+def _folded(path: str) -> str:
+    """Return the form in which protected places are compared."""
+    if not _ANY_SPELLING:
+        return path
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
 def contains(root: str, path: str) -> bool:

@@ -196,22 +196,23 @@ def _refer(value: Any, names: dict[str, str]) -> Any:
     return Hole(tuple(Secret(names[part]) if part in names else part for part in parts))
 
 
+_FAILED = "the child workflow failed: "
+
+
 def child_output(child: RunState) -> Json:
     """Return the output of a settled child, or raise what the parent step fails with."""
     if child.status == "completed":
         return child.output
-    error = child.error.to_json() if child.error is not None else None
+    # The error once: through ten levels of children two copies would make a thousand.
     details: dict[str, Json] = {
-        "workflow_id": child.run_id, "status": child.status, "error": error, "child_workflow_id": child.run_id,
-        "child_status": child.status, "child_error": error,
+        "child_workflow_id": child.run_id, "child_status": child.status,
+        "child_error": child.error.to_json() if child.error is not None else None,
     }  # fmt: skip
     if child.status == "cancelled" or child.error is None:
         raise ActionError("CANCELLED", f"the child workflow {child.run_id} was cancelled", retryable=False,
                           details=details)  # fmt: skip
-    raise ActionError(
-        child.error.code, f"the child workflow failed: {child.error.message}", retryable=child.error.retryable,
-        details=details,
-    )  # fmt: skip
+    message = child.error.message.removeprefix(_FAILED)
+    raise ActionError(child.error.code, f"{_FAILED}{message}", retryable=child.error.retryable, details=details)
 
 
 async def cancel_children(engine: Engine, run_id: str, reason: str) -> None:

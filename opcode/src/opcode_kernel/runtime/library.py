@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-
-from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import SchemaError
-from referencing import Registry as SchemaRegistry
 
 from opcode_kernel.core.evaluator import Evaluator
 from opcode_kernel.core.limits import Limits
@@ -20,6 +15,7 @@ from opcode_kernel.core.step_type import StepType
 from opcode_kernel.core.validation import Report, validate
 from opcode_kernel.errors import DefinitionError, Json, NotFoundError
 from opcode_kernel.plugin.manager import Registry
+from opcode_kernel.runtime.schemas import schema_problem, violations_of
 from opcode_kernel.store.base import Store, TemplateRow
 
 #: Compiled versions kept in memory.
@@ -98,7 +94,8 @@ class Library:
             what = f"version v{number} of template {name!r}" if number is not None else f"template {name!r}"
             raise NotFoundError(f"{what} not found; list the templates with opcode.query")
         if version in (None, ""):
-            self._latest[name] = row.version
+            # A version may have been defined while this one was read.
+            self._latest[name] = max(row.version, self._latest.get(name, 0))
         return self._keep(Template(row, self._compile(row)))
 
     def prepare_inputs(self, template: Template, params: dict[str, Json]) -> dict[str, Any]:
@@ -152,45 +149,6 @@ def version_number(version: str | int | None) -> int:
     return int(text)
 
 
-def violations_of(schema: dict[str, Json], value: Json) -> list[str]:
-    """Return what is wrong with a value, one `<json-pointer>: <reason>` per leaf violation, at most 100."""
-    validator = _validator(_Frozen(schema))
-    found = []
-    for error in validator.iter_errors(_masked_for_schema(value)):
-        pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in error.absolute_path)
-        found.append(f"{pointer or '/'}: {error.message}")
-        if len(found) == 100:
-            break
-    return found
-
-
-def _masked_for_schema(value: Any) -> Any:
-    from opcode_kernel.core.interpolation import split_holes
-
-    return split_holes(value)[0]
-
-
-class _Frozen:
-    """A schema as a cache key: compared by identity, kept alive by the key itself."""
-
-    __slots__ = ("schema",)
-
-    def __init__(self, schema: dict[str, Json]) -> None:
-        self.schema = schema
-
-    def __hash__(self) -> int:
-        return id(self.schema)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Frozen) and other.schema is self.schema
-
-
-@lru_cache(maxsize=1_024)
-def _validator(frozen: _Frozen) -> Draft202012Validator:
-    # An empty registry without retrieval: a $ref can only point into the document itself.
-    return Draft202012Validator(frozen.schema, format_checker=FormatChecker(), registry=SchemaRegistry())
-
-
 class RegistryVocabulary:
     """The registry as validation sees it."""
 
@@ -229,11 +187,4 @@ class RegistryVocabulary:
 
     def check_schema(self, schema: Json) -> str | None:
         """Return what is wrong with a JSON Schema."""
-        if not isinstance(schema, dict | bool):
-            return "expected a JSON Schema object"
-        try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            path = "/".join(str(part) for part in error.absolute_path)
-            return f"{error.message}{f' at {path}' if path else ''}"
-        return None
+        return schema_problem(schema)

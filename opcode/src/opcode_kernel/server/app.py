@@ -68,9 +68,10 @@ class Application:
                 self._calls = calls
                 try:
                     yield
+                    waited_for = self._waited_for or calls.in_flight > 0
                     with anyio.move_on_after(_LAST_ANSWERS):
                         await calls.settle()
-                    if self._waited_for:
+                    if waited_for:
                         await anyio.sleep(_LINGER)
                 finally:
                     self._state = "stopping"

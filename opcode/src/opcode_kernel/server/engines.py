@@ -20,8 +20,11 @@ def load_registry(settings: Settings) -> Registry:
     return discover(only=settings.plugins, off=settings.plugins_off)
 
 
-def make_store(settings: Settings, db: str | None) -> Store:
-    """Return the store at a path, or one in memory when there is none; the directory is made if need be."""
+def make_store(settings: Settings, db: str | None, *, sole: bool = True) -> Store:
+    """Return the store at a path, or one in memory when there is none; the directory is made if need be.
+
+    With `sole=False` it can be opened beside a live server; an engine needs it for itself.
+    """
     if db is None:
         from opcode_kernel.store.memory import MemoryStore
 
@@ -36,7 +39,7 @@ def make_store(settings: Settings, db: str | None) -> Store:
             f"the directory of the database {db} cannot be made: {error.strerror}; choose another --db-path",
             code="STORE_ERROR",
         ) from error
-    return SqlStore(db, durability=settings.durability)
+    return SqlStore(db, durability=settings.durability, sole=sole)
 
 
 async def make_vault(store: Store, settings: Settings) -> Any:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -19,6 +20,7 @@ from opcode_kernel.errors import ConflictError, OpcodeError
 from opcode_kernel.server.setting_kinds import Address
 
 _LOCK, _PID = "opcode.lock", "opcode.pid"
+_PAUSES = (0.01, 0.03, 0.1, 0)
 
 
 class Owner(NamedTuple):
@@ -58,15 +60,13 @@ class InstanceLock:
         """
         prepare_home(self._home)
         fd = os.open(self._home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _take(fd):
             owner = _read(fd)
             os.close(fd)
             raise ConflictError(
                 f"another opcode (pid {owner.pid or 'unknown'}) already uses the data directory {self._home}; stop it "
                 f"with 'kill {owner.pid or '<pid>'}', or set OPCODE_HOME to another directory"
-            ) from None
+            )
         self._fd = fd
         self.publish("")
         return self
@@ -77,7 +77,9 @@ class InstanceLock:
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, text, 0)
         if url:
-            (self._home / _PID).write_text(str(os.getpid()), encoding="ascii")
+            pid_file = self._home / _PID
+            pid_file.write_text(str(os.getpid()), encoding="ascii")
+            pid_file.chmod(0o600)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -99,12 +101,25 @@ def live_owner(home: Path) -> Owner | None:
     except OSError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, or two who ask at once would each take the other for the owner.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return _read(fd)
     finally:
         os.close(fd)
     return None
+
+
+def _take(fd: int) -> bool:
+    """Lock for good. Tried more than once, for somebody who only asks holds the lock for a moment."""
+    for pause in _PAUSES:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(pause)
+        else:
+            return True
+    return False
 
 
 def _read(fd: int) -> Owner:

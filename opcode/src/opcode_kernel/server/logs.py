@@ -11,8 +11,9 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
-import orjson
 import structlog
+
+from opcode_kernel.server.readable import json_text
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _NAMES = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "error": "ERROR", "critical": "ERROR"}
@@ -60,7 +61,15 @@ def _render(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> str
         "level": _NAMES.get(record.pop("level"), "INFO"),
         "msg": record.pop("event"),
     }
-    return orjson.dumps({**head, **record}, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return json_text({**head, **record}, default=repr)
+    except (TypeError, ValueError, RecursionError):
+        # A record that cannot be written must not fail what it tells of.
+        return json_text({**head, "note": "its fields are no JSON"}, default=repr)
+
+
+#: What every record of standard `logging` has; anything else on one came as `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "event", "color_message"}
 
 
 class _Bridge(logging.Handler):
@@ -70,6 +79,7 @@ class _Bridge(logging.Handler):
         level = "error" if record.levelno >= logging.ERROR else "warning"
         level = level if record.levelno >= logging.WARNING else "info" if record.levelno >= logging.INFO else "debug"
         fields: dict[str, Any] = {"logger": record.name}
+        fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             fields["exc_info"] = record.exc_info
         getattr(structlog.get_logger(), level)(record.getMessage(), **fields)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
 import mcp_types as types
-import orjson
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
@@ -20,6 +18,7 @@ from opcode_kernel.plugin.tool import Tool, ToolResult
 from opcode_kernel.server import logs
 from opcode_kernel.server.calls import Calls, describe
 from opcode_kernel.server.channels import SessionChannel, open_request_channel
+from opcode_kernel.server.readable import readable
 from opcode_kernel.server.sessions import CONNECTION, Sessions
 
 Context = ServerRequestContext[Any, Any]
@@ -37,6 +36,7 @@ _DOTLESS = ("openai-agents", "openai-mcp", "openai-python")
 
 #: Ids in arguments that log records of the call carry.
 _LOGGED = ("workflow_id", "step_id", "agent_id")
+_LOGGED_LENGTH = 200
 
 
 class CallSession:
@@ -93,7 +93,7 @@ class ToolServer:
             raise MCPError(types.INVALID_PARAMS, f"tool {params.name[:100]!r} not found; there are {known}")
         given = params.arguments or {}
         connection_id = CONNECTION.get() or f"request-{uuid4()}"
-        ids = {key: given[key] for key in _LOGGED if isinstance(given.get(key), str)}
+        ids = {key: given[key][:_LOGGED_LENGTH] for key in _LOGGED if isinstance(given.get(key), str)}
         with ExitStack() as stack:
             stack.enter_context(logs.bind(tool=tool.name, call_id=str(ctx.request_id), **ids))
             stack.enter_context(open_request_channel(ctx, connection_id, self._sessions, self._calls))
@@ -157,7 +157,7 @@ def build_server(tools: ToolServer) -> Server[Any]:
 
 def success(result: ToolResult) -> types.CallToolResult:
     """Wrap an answer: its JSON as text (or the text the tool gave) and as structured content."""
-    text, data = _encode(result.data)
+    text, data = readable(result.data)
     content: list[Any] = [types.TextContent(type="text", text=text if result.text is None else result.text)]
     if result.image is not None:
         mime_type, base64_data = result.image
@@ -167,19 +167,9 @@ def success(result: ToolResult) -> types.CallToolResult:
 
 def failure(error: OpcodeError) -> types.CallToolResult:
     """Wrap a refusal: a plain sentence as text, the code and details as structured content."""
-    _, data = _encode({"error": describe(error)})
+    _, data = readable({"error": describe(error)})
     message = types.TextContent(type="text", text=data["error"]["message"])
     return types.CallToolResult(content=[message], structured_content=data, is_error=True)
-
-
-def _encode(data: dict[str, Json]) -> tuple[str, dict[str, Json]]:
-    """Return compact JSON text and the data; what JSON cannot carry (lone surrogates) is replaced in both."""
-    try:
-        return orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS).decode(), data
-    except TypeError:
-        raw = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str)
-        text = raw.encode("utf-8", "replace").decode("utf-8")
-        return text, json.loads(text)
 
 
 def _listing(tool: Tool, dotless: bool) -> types.Tool:

@@ -16,8 +16,6 @@ from opcode_kernel.store.base import EventFilter, RunFilter, Store
 #: The hard limit on the length of a list.
 CAP = 1000
 _PREFIX = "from:"
-#: How many events of one type of one run are looked through to answer newest first.
-_DEEP = 10_000
 
 
 class Page(NamedTuple):
@@ -106,7 +104,6 @@ async def _events(store: Store, registry: Registry, where: Arguments) -> dict[st
     if not run_id and not event_type:
         raise DefinitionError("events need event_type or workflow_id in the filter")
     page = Page.of(where, 100)
-    newest_of_run = bool(run_id and event_type)
     found = await store.find_events(
         EventFilter(
             run_id=run_id or None,
@@ -114,12 +111,11 @@ async def _events(store: Store, registry: Registry, where: Arguments) -> dict[st
             step_id=optional_text(where, "step_id"),
             since=_time(where, "since"),
             after_sequence=optional_count(where, "after_sequence", 0),
-            limit=_DEEP if newest_of_run else page.limit + 1,
-            offset=0 if newest_of_run else page.offset,
+            limit=page.limit + 1,
+            offset=page.offset,
+            newest_first=bool(event_type),
         )
     )
-    if newest_of_run:
-        found = found[::-1][page.offset :]
     items = [wire.event_item(stored) for stored in found[: page.limit]]
     return page.answer("events", items, more=len(found) > page.limit)
 

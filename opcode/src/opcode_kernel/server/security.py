@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import anyio
 from mcp_types import INVALID_REQUEST
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +27,8 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 #: Paths that answer without a token: they tell nothing but that the daemon lives.
 _OPEN_PATHS = frozenset({"/healthz"})
 _MAX_HEADER = 8192
+#: How long the body of a request may take to arrive, in seconds.
+_BODY_SECONDS = 30.0
 
 
 class Refusal(NamedTuple):
@@ -45,7 +48,7 @@ class Guard:
         self._hosts = _allowed_hosts(settings)
         self._origins = frozenset(origin.lower() for origin in _allowed_origins(settings))
         self._boot, self._numbers = token_hex(4), count(1)
-        self._token = None if settings.auth_token is None else settings.auth_token.encode()
+        self._token = None if settings.auth_token is None else settings.auth_token.strip().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request and pass it on, or refuse it."""
@@ -57,8 +60,14 @@ class Guard:
         with logs.bind(request_id=f"{self._boot}-{next(self._numbers)}"):
             refusal = self._judge(scope, headers)
             if refusal is None and scope["method"] in _WITH_BODY:
-                body = await _limited_body(receive, headers, self._settings.max_body_bytes)
-                if body is None:
+                body: bytes | None = None
+                with anyio.move_on_after(_BODY_SECONDS) as patience:
+                    body = await _limited_body(receive, headers, self._settings.max_body_bytes)
+                if patience.cancelled_caught:
+                    refusal = Refusal(
+                        408, f"the body did not arrive within {_BODY_SECONDS:g} s", ((b"connection", b"close"),)
+                    )
+                elif body is None:
                     refusal = Refusal(
                         413,
                         f"the body is larger than {self._settings.max_body_bytes} bytes; send less, or raise "
@@ -111,7 +120,8 @@ class Guard:
 
     def _token_matches(self, headers: Headers) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = token.strip().encode("utf-8", "replace")[:_MAX_HEADER]
+        # Headers are read as Latin-1, so this gives back the bytes that were sent.
+        given = token.strip().encode("latin-1")[:_MAX_HEADER]
         return hmac.compare_digest(given, self._token or b"") and scheme.lower() == "bearer"
 
 

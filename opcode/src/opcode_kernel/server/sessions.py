@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from opcode_kernel.errors import Json
+from opcode_kernel.server.readable import readable
 
 #: The id of the connection the current call came in on; set by each transport.
 CONNECTION: ContextVar[str] = ContextVar("opcode_connection", default="")
@@ -141,4 +142,4 @@ def log_message(params: dict[str, Json]) -> dict[str, Json]:
     flat: dict[str, Json] = {key: params[key] for key in ("message", "workflow_id", "step_id", "data") if key in params}
     if flat.get("data") is None:
         flat["data"] = {key: value for key, value in flat.items() if key != "data"}
-    return {"level": "info", "logger": "opcode.workflow", **flat}
+    return {"level": "info", "logger": "opcode.workflow", **readable(flat)[1]}

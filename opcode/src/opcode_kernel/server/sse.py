@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import anyio
@@ -20,6 +20,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared._context_streams import ContextSendStream, create_context_streams
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
+from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from opcode_kernel.errors import Json
@@ -28,7 +29,10 @@ from opcode_kernel.server.asgi import read_body, rpc_error, send_json, send_plai
 from opcode_kernel.server.sessions import CONNECTION, Sessions
 
 #: Messages that may wait per direction; a full queue towards the client holds back answers, never drops them.
+#: When as many answers again are held back, no more requests are taken.
 BACKLOG = 100
+#: How long a client may leave its stream unread once that holds something up, in seconds.
+_STALLED = 60.0
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache"),
@@ -47,6 +51,11 @@ class _Outbox:
     async def send(self, item: SessionMessage, /) -> None:
         await self.queue.send(_event(item.message.model_dump_json(by_alias=True, exclude_unset=True).encode()))
 
+    @property
+    def is_choked(self) -> bool:
+        """Whether the client does not read what it asked for."""
+        return self.queue.statistics().tasks_waiting_send >= BACKLOG
+
     async def answer(self, code: int, message: str, request_id: str | int | None = None) -> None:
         """Answer with an error, waiting for room."""
         try:
@@ -61,7 +70,7 @@ class _Outbox:
     def offer(self, message: dict[str, Json]) -> str | None:
         """Queue a message without waiting; returns why not, or None."""
         try:
-            self.queue.send_nowait(_event(orjson.dumps(message, default=str, option=orjson.OPT_NON_STR_KEYS)))
+            self.queue.send_nowait(_event(orjson.dumps(message)))
         except anyio.WouldBlock:
             return "queue_full"
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -100,7 +109,8 @@ class SseTransport:
     ) -> None:
         self._server = server
         self._sessions = sessions
-        self._endpoint = f"{base_url or ''}/message?sessionId="
+        self._base_url = base_url or ""
+        self._public = urlsplit(self._base_url)
         self._heartbeat = heartbeat
         self._max_body_bytes = max_body_bytes
         self._streams: dict[str, _Stream] = {}
@@ -123,22 +133,27 @@ class SseTransport:
             await send_plain(send, 405, "this is an event stream: use GET", headers=[(b"allow", b"GET")])
             return
         session_id = str(uuid4())
-        incoming, inbox = create_context_streams[SessionMessage | Exception](BACKLOG)
-        outgoing, queue = anyio.create_memory_object_stream[bytes](BACKLOG)
-        stream = self._streams[session_id] = _Stream(incoming, _Outbox(outgoing))
+        to_server, from_client = create_context_streams[SessionMessage | Exception](BACKLOG)
+        to_client, unsent = anyio.create_memory_object_stream[bytes](BACKLOG)
+        stream = self._streams[session_id] = _Stream(to_server, _Outbox(to_client))
         self._sessions.open(session_id, stream.outbox.push)
         gone = anyio.Event()
         try:
             with logs.bind(connection_id=session_id):
                 await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-                first = f"event: endpoint\r\ndata: {self._endpoint}{session_id}\r\n\r\n"
+                first = f"event: endpoint\r\ndata: {self._endpoint(scope)}{session_id}\r\n\r\n"
                 await send({"type": "http.response.body", "body": first.encode(), "more_body": True})
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_watch, receive, gone, tasks.cancel_scope.cancel)
+
+                    def leave() -> None:
+                        gone.set()
+                        tasks.cancel_scope.cancel()
+
+                    tasks.start_soon(_watch, receive, leave)
                     tasks.start_soon(_ping, stream.outbox, self._heartbeat)
                     written = anyio.Event()
-                    tasks.start_soon(_write, queue, send, written)
-                    await self._server.run(inbox, stream.outbox, self._server.create_initialization_options())
+                    tasks.start_soon(_write, unsent, send, written, leave)
+                    await self._server.run(from_client, stream.outbox, self._server.create_initialization_options())
                     with anyio.move_on_after(_FLUSH_SECONDS):
                         await written.wait()
                     tasks.cancel_scope.cancel()
@@ -146,11 +161,20 @@ class SseTransport:
             del self._streams[session_id]
             self._gone.set()
             self._sessions.close(session_id)
-            incoming.close()
-            outgoing.close()
-            queue.close()
+            to_server.close()
+            to_client.close()
+            unsent.close()
         if not gone.is_set():
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _endpoint(self, scope: Scope) -> str:
+        """Return where to post: absolute for those who asked under the public name, a path for everybody else.
+
+        Stock clients refuse an endpoint of another origin than the one they connected to.
+        """
+        asked = Headers(scope=scope).get("host", "").lower()
+        base = self._base_url if asked == self._public.netloc.lower() else self._public.path
+        return f"{base}/message?sessionId="
 
     async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve `POST /message`: take one message for an open stream, whose answer will come there."""
@@ -162,6 +186,10 @@ class SseTransport:
         if stream is None:
             sentence = "Invalid session ID: open a stream with GET /sse first" if session_id else "Missing sessionId"
             await send_json(send, 400, rpc_error(types.INVALID_PARAMS, sentence))
+            return
+        if stream.outbox.is_choked:
+            sentence = "too many answers wait on this stream; read it before you ask for more"
+            await send_json(send, 429, rpc_error(types.INVALID_REQUEST, sentence), headers=[(b"retry-after", b"1")])
             return
         try:
             body = orjson.loads(await read_body(receive, self._max_body_bytes) or b"")
@@ -200,18 +228,23 @@ def _event(data: bytes) -> bytes:
     return b"event: message\r\ndata: " + data + b"\r\n\r\n"
 
 
-async def _watch(receive: Receive, gone: anyio.Event, stop: Callable[[], None]) -> None:
+async def _watch(receive: Receive, leave: Callable[[], None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    gone.set()
-    stop()
+    leave()
 
 
-async def _write(queue: MemoryObjectReceiveStream[bytes], send: Send, written: anyio.Event) -> None:
+async def _write(
+    unsent: MemoryObjectReceiveStream[bytes], send: Send, written: anyio.Event, leave: Callable[[], None]
+) -> None:
     """Send what is queued until the other end closes, joining what has piled up into one write."""
-    async for chunk in queue:
-        waiting = [chunk, *(queue.receive_nowait() for _ in range(queue.statistics().current_buffer_used))]
-        await send({"type": "http.response.body", "body": b"".join(waiting), "more_body": True})
+    async for chunk in unsent:
+        waiting = [chunk, *(unsent.receive_nowait() for _ in range(unsent.statistics().current_buffer_used))]
+        with anyio.move_on_after(_STALLED) as patience:
+            await send({"type": "http.response.body", "body": b"".join(waiting), "more_body": True})
+        if patience.cancelled_caught:
+            logs.get_logger().warning("stream closed: its client does not read", seconds=_STALLED)
+            leave()
     written.set()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 from mcp.client.sse import sse_client
+from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 from opcode_kernel.server import logs
@@ -26,16 +28,25 @@ async def serve_stdio(settings: Settings, db: str) -> None:
     """Serve one client with an engine of its own until it closes stdin or a signal comes."""
     sessions = Sessions()
     CONNECTION.set(_CONNECTION)
+    stop, hung_up = anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
         async with open_calls() as calls, open_engine_at(settings, db, notifier=sessions) as engine:
             handlers = ToolServer(sessions, calls, tool_names=settings.tool_names)
             handlers.install(collect_tools(engine, sessions))
-            server = build_server(handlers)
-            async with stdio_server() as (read, write):
-                await server.run(read, write, server.create_initialization_options())
+            tasks.start_soon(_stop_on_signal, stop)
+            tasks.start_soon(_speak, build_server(handlers), hung_up, stop)
+            await stop.wait()
             sessions.close(_CONNECTION)
+        if not hung_up.is_set():
+            _leave()
         tasks.cancel_scope.cancel()
+
+
+async def _speak(server: Server[Any], hung_up: anyio.Event, stop: anyio.Event) -> None:
+    async with stdio_server() as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+    hung_up.set()
+    stop.set()
 
 
 async def bridge(url: str, token: str | None) -> None:
@@ -51,7 +62,7 @@ async def bridge(url: str, token: str | None) -> None:
             stdio_server() as (from_client, to_client),
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            tasks.start_soon(_leave_on_signal)
             tasks.start_soon(_pump, from_client, to_daemon, tasks.cancel_scope)
             tasks.start_soon(_pump, from_daemon, to_client, tasks.cancel_scope)
     except Exception as error:
@@ -69,8 +80,19 @@ async def _pump(source: Any, sink: Any, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _stop_on_signal(scope: anyio.CancelScope) -> None:
+async def _stop_on_signal(stop: anyio.Event) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
         async for _ in received:
-            scope.cancel()
+            stop.set()
             return
+
+
+async def _leave_on_signal() -> None:
+    stop = anyio.Event()
+    await _stop_on_signal(stop)
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End the process: the thread that reads stdin cannot be stopped, and would keep it until the client writes."""
+    os._exit(0)

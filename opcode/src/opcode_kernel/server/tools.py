@@ -94,7 +94,8 @@ class KernelTools:
         """Show one run."""
         workflow_id = read.required_text(given, "workflow_id")
         include = read.optional_words(given, "include", schemas.INCLUDES)
-        since = read.optional_count(given, "events_since", 0) or None
+        # Zero is an answer of its own: from the start.
+        since = None if given.get("events_since") is None else read.optional_count(given, "events_since", 0)
         limit = read.optional_count(given, "events_limit", 200, cap=10_000)
         with prefixed("status query failed:"):
             return ToolResult(

@@ -131,7 +131,7 @@ class RunFilter(NamedTuple):
 
 
 class EventFilter(NamedTuple):
-    """Conditions on events; by run ascending by sequence, else newest first (by id)."""
+    """Conditions on events; of one run ascending by sequence unless `newest_first`, else always newest first (by id)."""
 
     run_id: str | None = None
     type: str | None = None
@@ -140,6 +140,7 @@ class EventFilter(NamedTuple):
     after_sequence: int = 0
     limit: int = 100
     offset: int = 0
+    newest_first: bool = False
 
 
 class SecretRow(NamedTuple):

@@ -68,7 +68,7 @@ class ReadSide:
             run_id=where.run_id, type=where.type, step_id=where.step_id, at__gte=where.since,
             sequence__gt=where.after_sequence or None,
         )  # fmt: skip
-        order = "-id" if where.run_id is None else "sequence"
+        order = "-id" if where.run_id is None else "-sequence" if where.newest_first else "sequence"
         with self._reading():
             query = models.Event.filter(**conditions).order_by(order)
             found = await _page(query, ("id", "run_id", *Event._fields), where.limit, where.offset)

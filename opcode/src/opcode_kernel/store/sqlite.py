@@ -1,14 +1,19 @@
-"""Open a SQLite file for writing: private to its owner, WAL, as durable as asked, migrated."""
+"""Open a SQLite file for writing: private to its user, WAL, as durable as asked, migrated, and claimed by one process.
+
+Only who holds the claim checkpoints (SQLite before 3.51.3 can corrupt its log otherwise), and only who holds it may
+recover runs: of two engines over one file, each would take the live runs of the other for interrupted ones.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import time
 from pathlib import Path
 from typing import Literal
 
-from opcode_kernel.errors import StoreError
+from opcode_kernel.errors import ConflictError, StoreError
 from opcode_kernel.store.migrations import migrate
 
 Durability = Literal["full", "normal"]
@@ -36,20 +41,65 @@ def locate(location: str | Path) -> Path:
     return Path(path)
 
 
-def open_writer(path: Path, durability: Durability) -> sqlite3.Connection:
-    """Open the connection that writes, creating what is missing.
+class WriterConnection(sqlite3.Connection):
+    """The connection that writes. `claim` is the descriptor of the lock, or None for a guest beside the owner."""
+
+    claim: int | None = None
+
+    def close(self) -> None:
+        """Fold the log into the database file, if that is ours to do, and close; what was written is durable before."""
+        claim, self.claim = self.claim, None
+        if claim is None:
+            super().close()
+            return
+        try:
+            self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            super().close()
+            os.close(claim)
+
+
+def open_writer(path: Path, durability: Durability, *, sole: bool = True) -> WriterConnection:
+    """Open the connection that writes, creating what is missing; `sole` claims the file for this process.
 
     Raises:
+        ConflictError: another process, or another store of this one, has claimed the file.
         StoreError: the file is not ours, or its file system cannot do what was asked.
         sqlite3.Error, OSError: it cannot be opened.
     """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    claim = _claim(path) if sole else None
+    try:
+        connection = _open_migrated(path, durability, checkpoints=sole)
+    except BaseException:
+        if claim is not None:
+            os.close(claim)
+        raise
+    connection.claim = claim
+    return connection
+
+
+def _claim(path: Path) -> int:
+    """Lock a file of its own: closing any descriptor of the database would drop the locks that SQLite holds on it."""
+    descriptor = os.open(f"{path.resolve()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ConflictError(
+            f"another opcode uses the database {path}; stop that one, or name another database"
+        ) from None
+    return descriptor
+
+
+def _open_migrated(path: Path, durability: Durability, *, checkpoints: bool) -> WriterConnection:
     _create_private(path)
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT / 1000, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT / 1000, isolation_level=None, factory=WriterConnection)
     try:
         # First, because all that follows would already change a file that is not ours.
         migrate(connection, now=time.time_ns() // 1000)
         path.chmod(0o600)
-        _configure(connection, durability)
+        _configure(connection, durability, checkpoints)
     except BaseException:
         connection.close()
         raise
@@ -61,15 +111,13 @@ def _create_private(path: Path) -> None:
 
     An existing file is not opened: closing it again would drop the locks of every connection in this process.
     """
-    if not path.parent.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         pass
 
 
-def _configure(connection: sqlite3.Connection, durability: Durability) -> None:
+def _configure(connection: sqlite3.Connection, durability: Durability, checkpoints: bool) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreError(
@@ -86,5 +134,5 @@ def _configure(connection: sqlite3.Connection, durability: Durability) -> None:
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -20000")
-    connection.execute("PRAGMA wal_autocheckpoint = 2000")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {2000 if checkpoints else 0}")
     connection.execute("PRAGMA journal_size_limit = 67108864")

@@ -31,19 +31,22 @@ class SqlStore(ReadSide):
 
     `location` is a path or `sqlite:///path`. With durability "full" an acknowledged write survives a loss of power,
     with "normal" a crash of the process. A caller that is cancelled while it waits does not take its write back.
+    Opening it claims the file, as an engine needs it. A guest (`sole=False`) reads and writes beside the owner.
 
     Raises:
         StoreError: the location or the durability is none that is supported.
+        ConflictError: on opening, the file is claimed already.
     """
 
     durable = True
     _fairness: FairShare
 
-    def __init__(self, location: str | Path, durability: Durability = "full") -> None:
+    def __init__(self, location: str | Path, durability: Durability = "full", *, sole: bool = True) -> None:
         if durability not in ("full", "normal"):
             raise StoreError(f"expected durability full or normal, found {durability!r}", retryable=False)
         self._path = locate(location)
         self._durability: Durability = durability
+        self._sole = sole
         self._writer: Writer | None = None
 
     def __repr__(self) -> str:
@@ -53,7 +56,8 @@ class SqlStore(ReadSide):
         if self._writer is not None:
             raise StoreError("expected a closed store, found one that is open already", retryable=False)
         loop = _running_loop()
-        writer = Writer(partial(open_writer, self._path, self._durability), partial(_deliver, loop))
+        open_connection = partial(open_writer, self._path, self._durability, sole=self._sole)
+        writer = Writer(open_connection, partial(_deliver, loop))
         opened: asyncio.Future[None] = loop.create_future()
         # Shielded, or a caller that gives up would leave the thread behind with the file open.
         with anyio.CancelScope(shield=True):

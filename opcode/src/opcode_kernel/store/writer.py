@@ -200,9 +200,7 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 
 
 def _close(connection: sqlite3.Connection) -> OpcodeError | None:
-    """Fold the log into the database file and close; everything was durable before, so a busy reader is no error."""
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         connection.close()
     except sqlite3.Error as error:
         return _store_error(error)

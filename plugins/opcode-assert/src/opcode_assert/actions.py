@@ -84,13 +84,13 @@ def schema(ctx: ActionContext, params: SchemaParams) -> Passed:
     violations = violations_of(params.schema, params.data)
     if violations:
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-        text = f"expected data that obeys the schema, found {violations[0].removeprefix(': ')}{more}"
+        text = f"the data does not obey the schema: {violations[0].removeprefix(': ')}{more}"
         raise _failed(params.message, text, {"error": text, "violations": violations})
     return {"pass": True}
 
 
 def _failed(message: str | None, default: str, details: dict[str, Json]) -> ActionError:
-    return ActionError("ASSERTION_FAILED", message if message is not None else default, details=details)
+    return ActionError("ASSERTION_FAILED", message or default, details=details)
 
 
 def _show(value: Json) -> str:

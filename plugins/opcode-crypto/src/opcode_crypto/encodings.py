@@ -47,4 +47,4 @@ _EXPECTED: dict[DataEncoding, str] = {
 def _found(error: ValueError) -> str:
     if isinstance(error, UnicodeEncodeError):
         return f"a character it cannot at position {error.start}"
-    return str(error).lower()
+    return str(error).lower().removesuffix(" found")

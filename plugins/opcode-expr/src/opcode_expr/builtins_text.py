@@ -146,14 +146,21 @@ def from_json(budget: Budget, value: Any) -> Json:
     budget.grow(text.count(",") + text.count("[") + text.count("{"))
     try:
         parsed = json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise Fault(f"fromJSON expected JSON: {error}") from None
+    except ValueError as error:  # from the number readers: an integer that is too long has a message of Python's own
+        reason = error if isinstance(error, _NoNumberError) else "an integer has too many digits"
+        raise Fault(f"fromJSON expected JSON: {reason}") from None
     # an escaped half of a surrogate pair would make a text no UTF-8 can hold
     return _cleaned(parsed) if re.search(r"\\u[dD][89a-fA-F]", text) else parsed
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise _NoNumberError(f"{name} is no number of JSON")
+
+
+class _NoNumberError(ValueError):
+    """What Python would read as a number and JSON does not know."""
 
 
 def _cleaned(value: Json) -> Json:

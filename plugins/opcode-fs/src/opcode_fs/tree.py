@@ -66,7 +66,7 @@ def walk(
     Raises:
         ActionError: `EXECUTION_ERROR` past `MAX_ENTRIES` entries or `MAX_DEPTH` levels.
     """
-    pending = _children(root, "", MAX_ENTRIES)
+    pending = _children(root, root, "", MAX_ENTRIES)
     left = MAX_ENTRIES - len(pending)
     while pending:
         check_cancelled()
@@ -79,7 +79,7 @@ def walk(
         if entry.depth >= MAX_DEPTH:
             raise _too_large(root, f"{MAX_DEPTH} levels")
         try:
-            children = _children(entry.path, f"{entry.relative}/", left)
+            children = _children(root, entry.path, f"{entry.relative}/", left)
         except OSError as error:
             if unreadable is None:
                 raise os_failure("read directory", entry.path, error.errno or errno.EIO) from error
@@ -89,13 +89,13 @@ def walk(
             pending += children
 
 
-def _children(directory: Path, prefix: str, limit: int) -> list[Entry]:
+def _children(root: Path, directory: Path, prefix: str, limit: int) -> list[Entry]:
     """Return the entries of a directory, last name first, because the walk takes them from the end."""
     found: list[Entry] = []
     with os.scandir(directory) as names:
         for name in names:
             if len(found) == limit:
-                raise _too_large(directory, f"{MAX_ENTRIES} entries")
+                raise _too_large(root, f"{MAX_ENTRIES} entries")
             try:
                 info = name.stat(follow_symlinks=False)
             except FileNotFoundError:

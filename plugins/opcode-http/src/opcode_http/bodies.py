@@ -29,8 +29,6 @@ def encode_body(body: Json, encoding: BodyEncoding) -> tuple[bytes | None, str |
         raise ActionError(
             "VALIDATION_ERROR", "body: expected text that UTF-8 can express, found a lone surrogate"
         ) from None
-    except ValueError:
-        raise ActionError("VALIDATION_ERROR", "body: expected JSON, found a number that is not finite") from None
 
 
 def _text(body: Json, encoding: BodyEncoding) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -152,8 +153,15 @@ def _failure(error: Exception, request: Request, conditions: Conditions) -> Acti
             details={"reason": "certificate"},
         )
     doing = "connecting to" if isinstance(error, httpcore.ConnectError) else "talking to"
-    reason = str(error) or type(error).__name__
-    return ActionError("EXECUTION_ERROR", f"{doing} {origin_of(request.url)} failed: {reason}")
+    return ActionError("EXECUTION_ERROR", f"{doing} {origin_of(request.url)} failed: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """Return what the system said, such as "connection refused"; the libraries above it only say that it failed."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and (cause.errno or 0) > 0:
+            return os.strerror(cause.errno or 0).lower()
+    return str(error) or type(error).__name__
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,10 @@ MAX_TEXT = 100_000
 MAX_SECONDS = 1.0
 _COMPILE_SECONDS = 2.0
 _CACHED = 1024
+#: How much of libjq's own message an error carries.
+_SHOWN = 500
+#: `.steps.a-b` is a subtraction.
+_HYPHEN = re.compile(r"\.\w+-[A-Za-z_]", re.ASCII)
 
 
 class JqEvaluator:
@@ -85,7 +90,7 @@ class JqProgram:
             raise _failed(f"expected JSON as the input, found {type(error).__name__}: {error}", self.text) from None
         kind, answer = self._ask(document, self.seconds)
         if kind != "o":
-            raise _failed(answer.decode(errors="replace"), self.text)
+            raise _failed(_clipped(answer), self.text)
         return _checked(_parse(answer, self.text), self.text)
 
     def check(self) -> None:
@@ -96,7 +101,8 @@ class JqProgram:
         """
         kind, answer = self._ask(b"", _COMPILE_SECONDS)
         if kind != "o":
-            raise _invalid(f"expected a valid program, found {_position(answer)}", self.text)
+            hint = '; a name with a hyphen is written as in .steps["a-b"]' if _HYPHEN.search(self.source) else ""
+            raise _invalid(f"expected a valid program, found {_position(answer)}{hint}", self.text)
 
     def _ask(self, document: bytes, seconds: float) -> tuple[str, bytes]:
         try:
@@ -167,7 +173,13 @@ def _checked(outputs: list[Json], text: str) -> list[Json]:
 def _position(answer: bytes) -> str:
     """Return the first line of libjq's report: what, line and column."""
     first = answer.decode(errors="replace").partition("\n")[0]
-    return first.removeprefix("jq: error: ").strip() or "an error"
+    return first.removeprefix("jq: error: ").strip().rstrip(":") or "an error"
+
+
+def _clipped(answer: bytes) -> str:
+    """Return the message of an error; `error` without a text of its own has the whole input in it."""
+    text = answer[: 4 * _SHOWN].decode(errors="replace")
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def _invalid(problem: str, text: str) -> ExpressionError:

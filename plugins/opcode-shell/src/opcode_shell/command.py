@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from opcode_shell.environment import child_environment, search_path
 from opcode_shell.params import ExecParams
 
 _SHELL = "/bin/sh"
+#: An operator at the end of a line, not escaped: whatever follows it is a command of its own.
+_ENDS_A_COMMAND = re.compile(r"(?<!\\)[;&|]\s*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,15 @@ def not_started(what: str, number: int) -> ActionError:
 def _shell_line(params: ExecParams) -> tuple[str, ...]:
     if not params.args:
         return (_SHELL, "-c", params.command)
-    # Positional parameters: the shell hands them over as they are. A line break before them would make the first
-    # one a command of its own.
+    # Positional parameters: the shell hands them over as they are. A line break or an operator before them would make
+    # the first one a command of its own.
     line = params.command.rstrip("\r\n")
+    if _ENDS_A_COMMAND.search(line):
+        raise ActionError(
+            "VALIDATION_ERROR",
+            f"command: expected a line that args can follow, found one that ends with {line.rstrip()[-1]}, after which"
+            " the first of args would be run; end the line with the command that is to take them",
+        )
     return (_SHELL, "-c", f'{line} "$@"', "sh", *params.args)
 
 

@@ -109,7 +109,7 @@ async def _open_database(settings: Settings) -> list[Finding]:
     from opcode_kernel.store.base import RunFilter
 
     logs.configure("error")
-    async with make_store(settings, settings.db_path) as store:
+    async with make_store(settings, settings.db_path, sole=False) as store:
         _, total = await store.runs(RunFilter(limit=1))
         findings = [Finding("database", "ok", f"{settings.db_path}, {total} runs")]
         secrets = len(await store.secrets())

@@ -74,7 +74,7 @@ async def _set(settings: Settings, name: str, value: str) -> None:
 
     if settings.vault_key is None:
         raise SettingsError("a secret needs a vault key: set OPCODE_VAULT_KEY or OPCODE_VAULT_KEY_FILE")
-    async with make_store(settings, settings.db_path) as store:
+    async with make_store(settings, settings.db_path, sole=False) as store:
         vault = await make_vault(store, settings)
         await vault.set(name, value)
 
@@ -82,7 +82,7 @@ async def _set(settings: Settings, name: str, value: str) -> None:
 async def _delete(settings: Settings, name: str) -> None:
     from opcode_kernel.server.engines import make_store
 
-    async with make_store(settings, settings.db_path) as store:
+    async with make_store(settings, settings.db_path, sole=False) as store:
         if not await store.delete_secret(name):
             raise NotFoundError(f"there is no secret {name!r}; 'opcode secret list' names them")
 
@@ -91,7 +91,7 @@ async def _list(settings: Settings) -> list[dict[str, str]]:
     from opcode_kernel.core.times import iso
     from opcode_kernel.server.engines import make_store
 
-    async with make_store(settings, settings.db_path) as store:
+    async with make_store(settings, settings.db_path, sole=False) as store:
         return [
             {"name": row.name, "created_at": iso(row.created_at), "updated_at": iso(row.updated_at)}
             for row in await store.secrets()
