@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from opcode_kernel.runtime.schemas import schema_problem, violations_of
 
 
@@ -12,8 +13,8 @@ from opcode_kernel.runtime.schemas import schema_problem, violations_of
         ({"$ref": "#"}, "leads back to itself"),
         ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "does not point into this schema"),
         ({"$ref": "file:///etc/passwd"}, "does not point into this schema"),
-        ({"properties": {"a": {"pattern": "("}}}, "no regular expression"),
-        ({"patternProperties": {"[": {}}}, "no regular expression"),
+        ({"properties": {"a": {"pattern": "("}}}, "is not a 'regex'"),
+        ({"patternProperties": {"[": {}}}, "is not a 'regex'"),
         ({"type": "strin"}, "'strin'"),
         (7, "expected a JSON Schema object"),
     ],
