@@ -16,7 +16,7 @@ from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import create, open_blocks, recount, reset
 from opcode_kernel.core.interpolation import restore_holes
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.state import ACTIVE, CANCELLED, COMPLETED, FAILED, SUSPENDED, Node, RunState
+from opcode_kernel.core.state import ACTIVE, CANCELLED, COMPLETED, FAILED, SUSPENDED, Block, Node, RunState
 from opcode_kernel.core.tasks import BUDGET, issue_plain, stop_budget, withdraw
 from opcode_kernel.errors import Failure
 
@@ -77,29 +77,36 @@ def _workflow_started(state: RunState, event: Event, node: None) -> None:
     plan = state.plan
     state.run_id = private["run_id"]
     state.status = ACTIVE
-    state.agent_id = event.agent_id or ""
+    state.agent_id = agent_id = event.agent_id or ""
     state.created_at = state.started_at = event.at
     if "parent_run_id" in private:
         state.parent_run_id, state.parent_step_id = private["parent_run_id"], private["parent_step_id"]
         state.parent_task, state.depth = private["parent_task"], private["depth"]
-    state.start_key = private.get("start_key")
-    state.input_params = private["inputs"]
-    holes = private.get("holes")
-    state.inputs = restore_holes(state.input_params, holes) if holes else state.input_params
-    state.has_holes = bool(holes)
-    context = private.get("context") or {}
-    state.intent, state.agent_notes = context.get("intent"), context.get("notes")
-    state.context = {**context, "agent_id": state.agent_id} if "agent_id" not in context else dict(context)
-    root = state.root
-    nodes: list[Any] = [Node(step, root) for step in root.plan.steps]
-    root.nodes = nodes
-    state.nodes = {node.path: node for node in nodes}
-    state.dirty = dict.fromkeys(nodes)
-    for index, count in root.plan.waiting:
-        nodes[index].pending = count
-    state.ready.extend([nodes[index] for index in root.plan.roots])
+    if "start_key" in private:
+        state.start_key = private["start_key"]
+    state.inputs = state.input_params = private["inputs"]
+    if "holes" in private:
+        state.inputs = restore_holes(state.input_params, private["holes"])
+        state.has_holes = True
+    state.context = {"agent_id": agent_id}
+    if "context" in private:
+        context = private["context"]
+        state.intent, state.agent_notes = context.get("intent"), context.get("notes")
+        state.context = {**context, "agent_id": agent_id} if "agent_id" not in context else dict(context)
+    _create_steps(state, state.root)
     if plan.definition.timeout is not None:
         _start_budget(state, plan.definition.timeout, event.at)
+
+
+def _create_steps(state: RunState, root: Block) -> None:
+    plan = root.plan
+    nodes: list[Any] = [Node(step, root) for step in plan.steps]
+    root.nodes = nodes
+    state.nodes = dict(zip(plan.index, nodes, strict=True))
+    state.dirty = dict.fromkeys(nodes)
+    for index, count in plan.waiting:
+        nodes[index].pending = count
+    state.ready.extend(nodes if len(plan.roots) == len(nodes) else [nodes[index] for index in plan.roots])
 
 
 def _workflow_suspended(state: RunState, event: Event, node: None) -> None:

@@ -43,8 +43,8 @@ def satisfied(state: RunState, node: Node) -> None:
         dependent = nodes[index]
         if dependent is None:
             continue
-        dependent.pending -= 1
-        if dependent.pending == 0 and dependent.status == PENDING and (
+        dependent.pending = pending = dependent.pending - 1
+        if not pending and dependent.status is PENDING and (
             not dependent.plan.is_fallback or dependent.triggered
         ):  # fmt: skip
             state.ready.append(dependent)

@@ -72,7 +72,8 @@ class _Builder:
     """Works on numbers: step `i` is the i-th of the top level, its moments are `2i` (start) and `2i + 1` (settling)."""
 
     def __init__(self, tree: Tree) -> None:
-        nodes = list(tree.top.by_id.values())
+        # Validation looks at steps without an id too: they have the empty one, and nothing can wait for them.
+        nodes = [node for node in tree.top.by_id.values() if node.id]
         self.ids = [node.id for node in nodes]
         self.number = {step_id: number for number, step_id in enumerate(self.ids)}
         self.explicit = [self._explicit(node) for node in nodes]
@@ -82,7 +83,7 @@ class _Builder:
         reader = Reader()
         for node in tree.nodes():
             top = self.number.get(node.top.id)
-            if top is None or node.top.siblings is not tree.top:
+            if top is None or tree.top.by_id[node.top.id] is not node.top:  # of a hook, or of a second step of that id
                 continue
             reads[top].update((self.number[name], None) for name in reads_of(tree, node, reader))
             fallback = tree.fallback_of(node)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.definition import Definition, OnError, Retry, Step, read_definition, read_steps, unwrapped
 from opcode_kernel.core.evaluator import Evaluator, Program, References
 from opcode_kernel.core.graph import Graph
 from opcode_kernel.core.interpolation import Template, compile_template
+from opcode_kernel.core.marking import mark
 from opcode_kernel.core.step_type import Call, StepType
 from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import DefinitionError, ExpressionError, Json
@@ -67,6 +69,12 @@ class StepPlan:
     guarded: tuple[int, ...] = ()
     #: Whether starting it needs no decision at all: one call with constant params and no guard.
     plain: bool = False
+    #: Whether its action may run where it is issued, unless it needs a secret.
+    immediate: bool = False
+    #: The command of the first attempt where all of it is known beforehand.
+    first: RunAction | None = None
+    #: Whether nothing follows from its completion but the end of the run.
+    leaf: bool = False
     #: The payload of `step_started` for the first attempt; shared, never changed.
     started: dict[str, Json] = field(default_factory=dict)
 
@@ -101,6 +109,10 @@ class Plan:
     optional_inputs: frozenset[str] = frozenset()
     #: Returns what is wrong with the run's output, one text per violation.
     check_output: Callable[[Json], list[str]] | None = None
+    #: The payload of `workflow_started` of a run without a parent; shared, never changed.
+    started: dict[str, Json] = field(default_factory=dict)
+    #: The actions that its steps name, nested ones and hooks included.
+    actions: frozenset[str] = frozenset()
 
     @property
     def on_complete(self) -> int | None:
@@ -128,7 +140,7 @@ def compile_plan(
     definition = read_definition(data)
     compiler = _PlanCompiler(vocabulary)
     root = compiler.root(data["steps"], definition.steps)
-    hooks = [hook for hook in (definition.on_complete, definition.on_error) if hook is not None]
+    hooks = compiler.hooks(tuple(hook for hook in (definition.on_complete, definition.on_error) if hook is not None))
     properties = (input_schema or {}).get("properties") or {}
     required = set((input_schema or {}).get("required") or ())
     return Plan(
@@ -137,12 +149,14 @@ def compile_plan(
         template_version=template_version,
         root=root,
         definition=definition,
-        hooks=compiler.hooks(tuple(hooks)),
+        hooks=hooks,
         context=compile_template(definition.context),
         inputs=compile_template(definition.inputs),
         output=compile_template(definition.output) if definition.has_output else None,
         optional_inputs=frozenset(properties) - required,
         check_output=check_output,
+        started={"template_name": template_name, "template_version": f"v{template_version}"},
+        actions=frozenset(compiler.actions),
     )
 
 
@@ -151,6 +165,7 @@ class _PlanCompiler:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
+        self.actions: set[str] = set()
         self._programs: dict[tuple[str, str], Program] = {}
 
     def root(self, raw: list[Json], steps: tuple[Step, ...]) -> BlockPlan:
@@ -165,7 +180,7 @@ class _PlanCompiler:
                 dependents[dependency].append(plan.index)
         for plan in plans:
             plan.dependents = tuple(sorted(dependents[plan.index]))
-        _mark_fallbacks(plans, index)
+        mark(plans, index)
         return BlockPlan(
             tuple(plans), index, nested=False,
             roots=tuple(plan.index for plan in plans if not plan.depends_on and not plan.is_fallback),
@@ -198,9 +213,11 @@ class _PlanCompiler:
         started: dict[str, Json] = {"attempt": 1, "type": step.type}
         if step.action:
             started["action"] = step.action
+            self.actions.add(step.action)
+        binding = self.vocabulary.actions.get(step.action) if step.action else None
         plan = StepPlan(
             id=step.id, index=index, type=step_type, kind=step.type, action=step.action,
-            binding=self.vocabulary.actions.get(step.action) if step.action else None,
+            binding=binding, immediate=bool(getattr(binding, "immediate", False)),
             guard=self.expression(step.condition) if step.condition else None, guard_text=step.condition,
             timeout=step.timeout, retry=step.retry, on_error=step.on_error, started=started,
         )  # fmt: skip
@@ -279,24 +296,3 @@ class _StepCompiler:
 
     def block(self, key: str, steps: Json) -> None:
         self._plan.bodies[key] = self._compiler.nested(read_steps(steps))
-
-
-def _mark_fallbacks(plans: list[StepPlan], index: dict[str, int]) -> None:
-    """Mark the top-level steps that run only as fallbacks, and where each of them can be triggered."""
-    guarded: dict[int, set[int]] = {}
-    for top in plans:
-        for step, block in _under(top):
-            name = step.on_error.fallback_step if step.on_error else None
-            if name and (block is None or name not in block.index) and name in index:
-                guarded.setdefault(index[name], set()).add(top.index)
-    for position, triggers in guarded.items():
-        plans[position].is_fallback = True
-        plans[position].guarded = tuple(sorted(triggers))
-
-
-def _under(top: StepPlan) -> list[tuple[StepPlan, BlockPlan | None]]:
-    found: list[tuple[StepPlan, BlockPlan | None]] = [(top, None)]
-    for step, _ in found:
-        for body in step.bodies.values():
-            found.extend((nested, body) for nested in body.steps)
-    return found

@@ -10,21 +10,23 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from opcode_kernel.core.definition import unwrapped
 from opcode_kernel.core.evaluator import Evaluator, References, find_references
 from opcode_kernel.core.interpolation import compile_template
 from opcode_kernel.core.place import Place, locate
+from opcode_kernel.core.references import is_computed
+from opcode_kernel.core.remarks import Remark, computed, foreign, loop_field, parents_of
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.errors import Json, OpcodeError
-
-if TYPE_CHECKING:
-    from opcode_kernel.core.references import Reference
 
 #: A comprehension variable called like the loop variables hides them: `xs.map(iter, iter.id)`.
 _BOUND = re.compile(r"\(\s*(?:iter|loop)\s*,")
 
+_LINK = re.compile(r"""\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*('[^'\\]*'|"[^"\\]*"|\d+)\s*\])""")
+_CHAIN = re.compile(
+    r"""(?<![\w.$'"])steps(?P<chain>(?:\s*(?:\.\s*[A-Za-z_]\w*|\[\s*(?:'[^'\\]*'|"[^"\\]*"|\d+)\s*\]))+)\s*(?P<call>\()?"""
+)
 #: Longer texts are not worth keeping.
 _CACHED_TEXT = 512
 
@@ -39,8 +41,11 @@ class Names:
     namespaces: frozenset[str] = frozenset()
     #: How many loops around the slot are needed.
     loops: int = 0
+    #: What is read of steps: the id and the accessors after it.
+    paths: tuple[tuple[str | int, ...], ...] = ()
     #: Why the text does not compile.
     problem: str | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ class Reader:
     ) -> Iterator[Reading]:
         """Yield one reading for each text with references in a JSON value, keys of objects included."""
         if isinstance(value, str):
-            if "${{" in value:
+            if "${" in value or "{{" in value:
                 yield Reading(place, value, self._names("template", value), node, secrets=secrets)
         elif isinstance(value, dict):
             for key, item in value.items():
@@ -149,16 +154,25 @@ class Reader:
         try:
             return _expression_names(text, evaluator.compile(text).references)
         except OpcodeError as error:
-            hint = "; inside an expression write inputs.name without ${{ }}" if "${{" in text else ""
-            if language == "cel" and re.search(r"\bloop\s*\.", text):
+            hint = "; inside an expression write inputs.name without ${{ }}" if "${" in text or "{{" in text else ""
+            if language == "cel" and re.search(r"\bloop\s*\.", text) and "iter.item" not in error.message:
                 hint += "; in CEL the loop variables are iter.item and iter.index"
-            return Names(problem=error.message + hint)
+            head, line, picture = error.message.partition("\n")  # some languages draw the place below their sentence
+            return Names(problem=head + hint + line + picture)
 
 
 def _expression_names(text: str, references: References) -> Names:
     loops = bool(references.roots & {"iter", "loop"}) and not _BOUND.search(text)
     inputs = {name: name for name in references.inputs}
-    return Names(dict.fromkeys(references.steps, False), inputs, references.roots, int(loops))
+    paths = tuple(_paths(text)) if references.steps else ()
+    return Names(dict.fromkeys(references.steps, False), inputs, references.roots, int(loops), paths)
+
+
+def _paths(text: str) -> Iterator[tuple[str, ...]]:
+    """Yield what an expression reads of steps, as far as it is spelt out; a call at the end is no field."""
+    for match in _CHAIN.finditer(text):
+        accessors = [name or quoted.strip("'\"") for name, quoted in _LINK.findall(match["chain"])]
+        yield tuple(accessors[:-1] if match["call"] else accessors)
 
 
 def _joined(first: References, second: References) -> References:
@@ -172,16 +186,24 @@ def _template_names(text: str) -> Names:
         return Names(problem=error.message)
     steps: dict[str, bool] = {}
     inputs: dict[str, str] = {}
+    paths: list[tuple[str | int, ...]] = []
+    remarks = list(foreign(text))
     loops = 0
     for reference in references:
         first = str(reference.path[0]) if reference.path else ""
-        if reference.namespace == "steps":
-            steps[first] = steps.get(first, True) and reference.has_default
+        if is_computed(reference.text):
+            remarks.append(computed(reference))
+        elif reference.namespace == "steps":
+            paths.append(reference.path)
         elif reference.namespace == "inputs":
             inputs.setdefault(first, reference.text[len("inputs.") :])
+        if reference.namespace == "steps":
+            steps[first] = steps.get(first, True) and reference.has_default
         elif reference.namespace == "loop":
-            loops = max(loops, 1 + _parents(reference))
-    return Names(steps, inputs, frozenset(reference.namespace for reference in references), loops)
+            loops = max(loops, 1 + parents_of(reference))
+            remarks.extend(loop_field(reference))
+    namespaces = frozenset(reference.namespace for reference in references)
+    return Names(steps, inputs, namespaces, loops, tuple(paths), remarks=tuple(remarks))
 
 
 @lru_cache(maxsize=2048)
@@ -189,17 +211,8 @@ def _cached_template_names(text: str) -> Names:
     return _template_names(text)
 
 
-def _parents(reference: Reference) -> int:
-    count = 0
-    for accessor in reference.path:
-        if accessor != "parent":
-            break
-        count += 1
-    return count
-
-
 def _may_read(value: Json) -> bool:
-    return "${{" in value if isinstance(value, str) else isinstance(value, dict | list)
+    return "${" in value or "{{" in value if isinstance(value, str) else isinstance(value, dict | list)
 
 
 def _is_json(text: str) -> bool:

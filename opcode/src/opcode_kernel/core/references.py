@@ -12,12 +12,19 @@ from opcode_kernel.errors import InterpolationError, Json
 NAMESPACES = ("steps", "inputs", "workflow", "context", "secrets", "loop")
 MAX_ACCESSORS = 32
 MAX_TOKENS = 1_000
+#: What to do about a computation, which no reference can hold.
+COMPUTE_ELSEWHERE = "compute it in a step with expr.eval, or in a condition"
 
 _NAME = re.compile(r"[^.\[\]{}'\"|\x00-\x1f]+")
 _ACCESSOR = re.compile(
     r"""\.([^.\[\]{}'"|\x00-\x1f]+)|\[(-?\d{1,9})\]|\[\s*'((?:\\.|[^'\\])*)'\s*\]|\[\s*"((?:\\.|[^"\\])*)"\s*\]"""
 )
 _DEFAULT = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|[^'"])*?(\?\?)""")
+#: What only a computation holds: operators between blanks, comparisons, calls, sums with a number, an operator in front.
+_COMPUTED = re.compile(
+    r"\s[-+*/%<>?:]\s|==|!=|<=|>=|&&|\|\||\w\(|[\w)\]]\s*[+*]\s*\d|\A[!(-]|\|\s*\w+(?:\s*:.*)?\Z|\w[<>]\d", re.DOTALL
+)
+_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
 _CAST = re.compile(r"\|\s*(text|json)\s*\Z")
 
 
@@ -77,6 +84,8 @@ def read_reference(token: str) -> Reference:
     match = _NAME.match(body)
     namespace = match[0].strip() if match else body
     if namespace not in NAMESPACES:
+        if is_computed(source):
+            raise _refuse(source, f"expected only a path such as inputs.name, found an expression; {COMPUTE_ELSEWHERE}")
         raise InterpolationError(
             f"unknown namespace {namespace!r} in ${{{{{source}}}}}; expected one of {', '.join(NAMESPACES)}",
             details={"expression": source, "available_namespaces": list(NAMESPACES)},
@@ -90,6 +99,15 @@ def read_reference(token: str) -> Reference:
         elif len(path) > 1 or not isinstance(path[0], str):
             raise _refuse(source, "expected one name after secrets, such as secrets['name']; a secret has no parts")
     return Reference(body, namespace, path, has_default, default, cast)
+
+
+def is_computed(source: str) -> bool:
+    """Tell whether what stands in a reference reads like a computation, which references cannot do.
+
+    >>> is_computed("inputs.x + 1"), is_computed("size(inputs.xs)"), is_computed("inputs.a-b"), is_computed("x['a + b']")
+    (True, True, False, False)
+    """
+    return _COMPUTED.search(_QUOTED.sub("''", source[:1_000])) is not None
 
 
 def _split_options(source: str) -> tuple[str, Json, bool, str | None]:
@@ -122,7 +140,8 @@ def _read_path(body: str, position: int, source: str) -> tuple[str | int, ...]:
     while position < len(body):
         match = _ACCESSOR.match(body, position)
         if match is None:
-            raise _refuse(source, f"cannot read {body[position:]!r}: only names, [n] and ['name'] may follow")
+            hint = f"; {COMPUTE_ELSEWHERE}" if is_computed(source) else ""
+            raise _refuse(source, f"cannot read {body[position:]!r}: only names, [n] and ['name'] may follow{hint}")
         name, index, single, double = match.groups()
         if index is not None:
             path.append(int(index))

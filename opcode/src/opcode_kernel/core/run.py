@@ -36,7 +36,7 @@ from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.starting import begin, start
 from opcode_kernel.core.state import ACTIVE, PENDING, RUNNING, SUSPENDED, Node, RunState
-from opcode_kernel.core.step_fold import completed, plain_started
+from opcode_kernel.core.step_fold import completed, start_plain, succeed
 from opcode_kernel.core.tasks import BUDGET
 from opcode_kernel.core.times import MILLISECOND
 from opcode_kernel.errors import Failure, Json
@@ -60,6 +60,8 @@ class Run:
         self.state = RunState(plan)
         self.now = 0
         self.events: list[Event] = []
+        #: With these a run may have to settle something while actions are still under way.
+        self._fallbacks = plan.root.fallbacks
 
     @classmethod
     def replay(cls, plan: Plan, events: Iterable[Event]) -> Run:
@@ -93,38 +95,49 @@ class Run:
         For drivers that run actions where they are; the events are added to `events`, the commands returned.
         """
         state = self.state
-        self.now = now if now > state.updated_at else state.updated_at
-        self.events = events
-        if state.status == SUSPENDED:
-            self.resume("child")
-        self.complete(state.nodes[command.step_id], output)
-        if state.ready or state.touched or state.quiet or not state.acting or self.plan.root.fallbacks:
+        if now < state.updated_at:
+            now = state.updated_at
+        if state.status is not ACTIVE:
+            more, commands = self.handle(ActionSucceeded(command.task, output), now)
+            events += more
+            return commands
+        if not succeed(state, command, now, output, events) and state.acting and state.root.live:
+            return ()
+        self.now, self.events = now, events
+        if state.ready:
+            start_plain(state, now, events)  # what `_work` would do first, and mostly the whole of it
+        if state.ready or state.touched or state.quiet or not (state.acting and state.root.live) or self._fallbacks:
             self._work()
-        return self._commands(command.task) if state.issued or state.withdrawn else ()
+        if state.withdrawn:
+            return self._commands(command.task)
+        issued, state.issued = state.issued, []
+        return issued
 
     def _commands(self, finished: str | None) -> Sequence[Command]:
         """Return what the transition issued and withdrew; the task that reported needs no cancelling."""
-        withdrawn, issued = self.state.withdrawn, self.state.issued
+        state = self.state
+        issued, withdrawn = state.issued, state.withdrawn
+        state.issued = []
         if not withdrawn:
-            commands: list[Command] = list(issued.values())
-        else:
-            commands = [CancelTask(task) for task in withdrawn if task != finished]
-            withdrawn.clear()
-            commands += issued.values()
-        issued.clear()
-        return commands
+            return issued
+        state.withdrawn = []
+        early, late = set(map(id, issued)), set(map(id, withdrawn))
+        commands: list[Command] = [
+            CancelTask(command.task) for command in withdrawn if id(command) not in early and command.task != finished
+        ]
+        return commands + [command for command in issued if id(command) not in late]
 
     def _take(self, message: Message) -> str | None:
         """Take in any message but a plain success; returns the task that reported, if one did."""
         match message:
+            case Start():
+                self._start_run(message)
             case ActionFailed():
                 self._action_failed(message)
                 return message.task
             case TimerFired():
                 self._timer_fired(message.task)
                 return message.task
-            case Start():
-                self._start_run(message)
             case Signal():
                 signals.accept(self, message)
             case ActionSuspended():
@@ -160,18 +173,16 @@ class Run:
     def _start_run(self, message: Start) -> None:
         if self.state.status != PENDING:
             return
-        masked, holes = split_holes(message.inputs)
+        masked, holes = split_holes(message.inputs) if message.inputs else (message.inputs, ())
         state, plan = self.state, self.plan
         state.agent_id, state.inputs, state.run_id = message.agent_id, message.inputs, message.run_id
         context = split_holes(plan.context.resolve(Scope(state, state.root)))[0] if not plan.context.constant else (
             plan.definition.context
         )  # fmt: skip
-        payload: dict[str, Json] = {
-            "template_name": plan.template_name, "template_version": f"v{plan.template_version}",
-        }  # fmt: skip
+        payload = plan.started
         private: dict[str, Json] = {"run_id": message.run_id, "inputs": masked}
         if message.parent_run_id is not None:
-            payload["parent_workflow_id"] = message.parent_run_id
+            payload = {**payload, "parent_workflow_id": message.parent_run_id}
             private.update(
                 parent_run_id=message.parent_run_id, parent_step_id=message.parent_step_id,
                 parent_task=message.parent_task, depth=message.depth,
@@ -226,7 +237,7 @@ class Run:
             return
         if self.now < timer.at:
             # From before the timer was paused, or by a clock that was set back: it is still to come.
-            self.state.issued[task] = timer
+            self.state.issued.append(timer)
             return
         if task == BUDGET:
             settling.time_out(self)
@@ -277,25 +288,15 @@ class Run:
         """Carry on until nothing follows any more."""
         state = self.state
         ready, touched = state.ready, state.touched
-        no_fallbacks = not self.plan.root.fallbacks
         while True:
             if ready:
-                node = ready.popleft()
-                if (
-                    node.plan.plain
-                    and node.status is PENDING
-                    and not node.attempt
-                    and state.status is ACTIVE
-                    and not state.failures
-                ):
-                    self.events.append(plain_started(state, node, self.now))
-                else:
-                    begin(self, node)
+                if not start_plain(state, self.now, self.events):
+                    begin(self, ready.popleft())
             elif touched:
                 advance(self, touched.popleft(), None)
             elif state.quiet:
                 settling.rest_containers(self)
-            elif (no_fallbacks and state.acting and state.root.live) or not settling.settle(self):
+            elif (state.acting and state.root.live and not self._fallbacks) or not settling.settle(self):
                 break
 
     def carry_on(self) -> None:

@@ -13,7 +13,7 @@ from opcode_kernel.core.handling import skip_blocks, skip_running
 from opcode_kernel.core.interpolation import split_holes
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.starting import begin_hook, hook_node
-from opcode_kernel.core.state import ACTIVE, FAILED, PENDING, RUNNING, SUSPENDED, Node
+from opcode_kernel.core.state import ACTIVE, COMPLETED, FAILED, PENDING, RUNNING, SUSPENDED, Node
 from opcode_kernel.core.times import MILLISECOND, SECOND, duration_text
 from opcode_kernel.errors import Failure, Json, OpcodeError
 
@@ -166,8 +166,12 @@ def _output(run: Run) -> Json:
     state = run.state
     if template is not None:
         return split_holes(template.resolve(Scope(state, state.root)))[0]
-    leaves = [state.root.nodes[index] for index in run.plan.root.leaves]
-    outputs = {node.plan.id: node.stand_in.output for node in leaves if node is not None}
+    nodes = state.root.nodes
+    outputs = {
+        node.path: node.output if node.status is COMPLETED else node.stand_in.output
+        for index in run.plan.root.leaves
+        if (node := nodes[index]) is not None
+    }
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     return outputs if any(value is not None for value in outputs.values()) else None

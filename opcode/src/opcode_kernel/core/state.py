@@ -121,6 +121,9 @@ class Block:
     ended: bool = False
     failure: Failure | None = None
     output: Json = None
+    #: What the ids and keys of its steps begin with.
+    prefix: str = ""
+    key_prefix: str = ""
 
     def __init__(
         self, plan: BlockPlan, owner: Node | None, name: str, index: int | None = None, item: Json = None
@@ -132,9 +135,7 @@ class Block:
         self.index = index
         self.item = item
         self.nodes: list[Node | None] = [None] * len(plan.steps)
-        if owner is None:
-            self.prefix = self.key_prefix = ""
-        else:
+        if owner is not None:
             #: The attempt of the owner that opened it.
             self.attempt = owner.attempt
             again = f"~{owner.attempt}" if owner.attempt > 1 else ""
@@ -201,13 +202,15 @@ class RunState:
     #: The budget of the workflow time-out: what is left, and since when it is running.
     budget_left: int | None = None
     budget_since: int | None = None
+    # These are never mutated, only replaced as a whole.
+    #: Effective inputs as recorded (secrets masked), and as used (holes in place).
+    input_params: dict[str, Json] = {}  # noqa: RUF012
+    inputs: dict[str, Any] = {}  # noqa: RUF012
+    context: dict[str, Json] = {}  # noqa: RUF012
+    accumulated: dict[str, Json] = {}  # noqa: RUF012
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        #: Effective inputs as recorded (secrets masked), and as used (holes in place).
-        self.input_params: dict[str, Json] = {}
-        self.inputs: dict[str, Any] = {}
-
         self.root = Block(plan.root, None, "")
         self.hooks = Block(plan.hooks, None, "")
         self.nodes: dict[str, Node] = {}
@@ -216,8 +219,6 @@ class RunState:
         #: Early named signals, latest per name.
         self.signals: dict[str, Json] = {}
 
-        self.context: dict[str, Json] = {}
-        self.accumulated: dict[str, Json] = {}
         self.decisions_log: list[dict[str, Json]] = []
         #: Unhandled failures in the order they happened; the run is bound to fail.
         self.failures: list[tuple[Node, Failure]] = []
@@ -229,9 +230,9 @@ class RunState:
         # What changed since it was last asked for; the projection reads and clears these.
         self.dirty: dict[Node, None] = {}
         self.dirty_decisions: dict[str, None] = {}
-        # Commands of the current transition.
-        self.issued: dict[str, RunAction | StartTimer] = {}
-        self.withdrawn: list[str] = []
+        # Commands of the current transition; one that is in both lists never leaves.
+        self.issued: list[RunAction | StartTimer] = []
+        self.withdrawn: list[RunAction | StartTimer] = []
 
     @property
     def is_terminal(self) -> bool:

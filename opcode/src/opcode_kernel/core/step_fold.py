@@ -20,6 +20,7 @@ from opcode_kernel.core.following import (
     unhandled,
 )  # fmt: skip
 from opcode_kernel.core.state import (
+    ACTIVE,
     CANCELLED,
     COMPLETED,
     FAILED,
@@ -31,7 +32,8 @@ from opcode_kernel.core.state import (
     Node,
     RunState,
 )  # fmt: skip
-from opcode_kernel.core.tasks import close_tasks, issue, issue_action, stop_budget, withdraw
+from opcode_kernel.core.tasks import close_tasks, command_of, issue, issue_action, stop_budget, withdraw
+from opcode_kernel.core.times import MILLISECOND
 from opcode_kernel.core.wait_fold import close_decision
 from opcode_kernel.errors import Failure, Json
 
@@ -68,30 +70,53 @@ def call_started(state: RunState, node: Node, attempt: int, at: int, params: Jso
     issue_action(state, node, at, params, holes)
 
 
-def plain_started(state: RunState, node: Node, at: int) -> Event:
-    """Apply the first start of a plain step and return its event. The hot path: all that `emit` comes to for it."""
-    block = node.block
-    plan = node.plan
-    if block.owner is None or block.live:
-        block.live += 1
+def start_plain(state: RunState, at: int, events: list[Event]) -> bool:
+    """Apply the first start of the plain steps at the head of the queue and add the events; False when there is none.
+
+    The hot path: all that `begin`, `emit` and `step_started` come to for steps that leave nothing to decide.
+    """
+    if state.status is not ACTIVE or state.failures:
+        return False
+    ready, sequence = state.ready, state.sequence
+    for node in ready:
+        plan = node.plan
+        command = plan.first
+        if node.status is not PENDING or node.attempt or node.operator_attempt != 1:
+            break
+        if command is None:
+            if not plan.plain or (node.block.owner is not None and node.block.owner.is_terminal):
+                break
+            command = _enter_plain(state, node, at)
         node.status = RUNNING
+        node.attempt = 1
+        node.attempt_at = node.started_at = at
+        node.input = command.params
+        state.outstanding[command.task] = command
+        state.issued.append(command)
+        state.dirty[node] = None
+        sequence += 1
+        events.append(_new(Event, (sequence, "step_started", node.path, plan.started, at, state.agent_id, None)))
+    started = sequence - state.sequence
+    if not started:
+        return False
+    state.sequence, state.updated_at = sequence, at
+    state.acting += started
+    state.root.live += started
+    if started == len(ready):
+        ready.clear()
     else:
-        enter(state, node, RUNNING)
+        for _ in range(started):
+            ready.popleft()
+    return True
+
+
+def _enter_plain(state: RunState, node: Node, at: int) -> RunAction:
+    """Enter a plain step whose command is not known beforehand, and return its command."""
+    state.updated_at = at  # the time-out of a container that wakes goes on from here
+    enter(state, node, RUNNING)
+    state.root.live -= 1  # counted by `enter`, where it belongs
     node.attempt = 1
-    node.attempt_at = node.started_at = at
-    node.input = params = plan.config.params.value
-    path = node.path
-    task = node.key + "#1"
-    timeout = plan.timeout
-    state.outstanding[task] = state.issued[task] = _new(RunAction, (
-        task, path, plan.action, plan.binding, params, _NO_HOLES, 1, node.operator_attempt,
-        None if timeout is None else at + timeout,
-    ))  # fmt: skip
-    state.acting += 1
-    state.dirty[node] = None
-    state.updated_at = at
-    state.sequence = sequence = state.sequence + 1
-    return _new(Event, (sequence, "step_started", path, plan.started, at, state.agent_id, None))
+    return command_of(node, at, node.plan.config.params.value, _NO_HOLES)
 
 
 def _started(state: RunState, node: Node, attempt: int, at: int) -> None:
@@ -121,10 +146,12 @@ def completed(state: RunState, node: Node, at: int, output: Json) -> None:
     node.completed_at = at
     node.output = output
     task = f"{node.key}#{node.attempt}"
-    if state.outstanding.pop(task, None) is not None:
+    command = state.outstanding.pop(task, None)
+    if command is not None:
         # Its own action reported, so there is nothing to cancel.
         state.acting -= 1
-        state.issued.pop(task, None)
+        if state.issued:
+            state.withdrawn.append(command)
     if node.timers:
         close_tasks(state, node)
     block = node.block
@@ -141,6 +168,38 @@ def completed(state: RunState, node: Node, at: int, output: Json) -> None:
         satisfied(state, node)
     elif node.plan.dependents or node.plan.is_fallback:
         satisfied(state, node)
+
+
+def succeed(state: RunState, command: RunAction, at: int, output: Json, events: list[Event]) -> bool:
+    """Apply the completion of a step whose action returned and add the event; False when nothing follows from it.
+
+    The hot path: what `Run.complete` and `completed` come to for a running step at the top level.
+    """
+    node = state.nodes[command.step_id]
+    plan = node.plan
+    payload: dict[str, Json] = {
+        "duration_ms": (at - node.started_at) // MILLISECOND, "attempt": node.attempt,  # type: ignore[operator]
+    }  # fmt: skip
+    if output is not None:
+        payload["output"] = output
+    state.sequence = sequence = state.sequence + 1
+    state.updated_at = at
+    events.append(_new(Event, (sequence, "step_completed", node.path, payload, at, state.agent_id, None)))
+    if node.status is not RUNNING or node.timers or node.block is not state.root:
+        completed(state, node, at, output)
+        return True
+    node.status = COMPLETED
+    node.completed_at = at
+    node.output = output
+    del state.outstanding[command.task]
+    state.acting -= 1
+    state.root.live -= 1
+    state.dirty[node] = None
+    if plan.leaf:
+        return False
+    if plan.dependents or plan.is_fallback:
+        satisfied(state, node)
+    return True
 
 
 def step_failed(state: RunState, event: Event, node: Node) -> None:

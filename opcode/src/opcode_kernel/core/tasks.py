@@ -11,9 +11,6 @@ from opcode_kernel.errors import Json
 #: The timer of the workflow's own time-out.
 BUDGET = "!timeout"
 
-#: Making a named tuple from a ready tuple takes half the time of calling its class.
-_command = tuple.__new__
-
 
 def issue(state: RunState, node: Node, command: StartTimer) -> None:
     """Issue a timer of a step."""
@@ -24,18 +21,17 @@ def issue(state: RunState, node: Node, command: StartTimer) -> None:
 def issue_plain(state: RunState, command: StartTimer) -> None:
     """Issue a timer of the run itself."""
     state.outstanding[command.task] = command
-    state.issued[command.task] = command
+    state.issued.append(command)
 
 
 def withdraw(state: RunState, task: str) -> None:
-    """Take a command back, in silence when it has not left yet."""
+    """Take a command back."""
     command = state.outstanding.pop(task, None)
     if command is None:
         return
     if type(command) is RunAction:
         state.acting -= 1
-    if state.issued.pop(task, None) is None:
-        state.withdrawn.append(task)
+    state.withdrawn.append(command)
 
 
 def stop_budget(state: RunState, at: int) -> None:
@@ -56,11 +52,17 @@ def close_tasks(state: RunState, node: Node) -> None:
 
 def issue_action(state: RunState, node: Node, at: int, params: Json, holes: list[Any]) -> None:
     """Issue the action of the current attempt."""
-    plan = node.plan
     node.input = params
-    task = f"{node.key}#{node.attempt}"
-    state.outstanding[task] = state.issued[task] = _command(RunAction, (
-        task, node.path, plan.action, plan.binding, params, holes, node.attempt, node.operator_attempt,
-        None if plan.timeout is None else at + plan.timeout,
-    ))  # fmt: skip
+    command = command_of(node, at, params, holes)
+    state.outstanding[command.task] = command
+    state.issued.append(command)
     state.acting += 1
+
+
+def command_of(node: Node, at: int, params: Json, holes: list[Any]) -> RunAction:
+    """Return the command of the current attempt; `StepPlan.first` is the same where it is known beforehand."""
+    plan = node.plan
+    return RunAction(
+        f"{node.key}#{node.attempt}", node.path, plan.action or "", plan.binding, params, holes, node.attempt,
+        node.operator_attempt, None if plan.timeout is None else at + plan.timeout, plan.immediate and not holes,
+    )  # fmt: skip

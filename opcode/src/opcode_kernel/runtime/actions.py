@@ -7,6 +7,7 @@ simultaneously executing actions. Waiting holds no place.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,8 +15,9 @@ import anyio.to_thread
 
 from opcode_kernel.codec import NotJsonError, measure
 from opcode_kernel.core.commands import RunAction
-from opcode_kernel.core.interpolation import fill_holes
+from opcode_kernel.core.interpolation import fill_holes, split_holes
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.times import MILLISECOND, SECOND
 from opcode_kernel.errors import ActionError, Failure, Json, NotFoundError, VaultError
 from opcode_kernel.plugin.action import Action, Suspended
@@ -24,6 +26,10 @@ from opcode_kernel.runtime.context import StepContext
 if TYPE_CHECKING:
     from opcode_kernel.runtime.driver import LiveRun
     from opcode_kernel.runtime.engine import Engine
+
+#: The largest member of an error's details that is kept, in bytes, and the longest message, in characters.
+_SHOWN_DETAIL = 65_536
+_SHOWN_MESSAGE = 8_192
 
 Report = ActionSucceeded | ActionFailed | ActionSuspended
 
@@ -41,21 +47,25 @@ class ActionRunner:
         self._backlog: deque[tuple[LiveRun, RunAction]] = deque()
         self._threads = anyio.CapacityLimiter(max(1, self._limit))
 
-    def run_inline(self, live: LiveRun, command: RunAction) -> Report:
-        """Run a plain function where we are. Secrets have to be fetched, so a call that needs one is started instead."""
+    def run_inline(self, context: StepContext, command: RunAction) -> Json:
+        """Run a plain function where we are and return its output; more than an output goes to `context.report`.
+
+        Secrets have to be fetched, so a call that needs one is started instead.
+        """
         action: Action = command.binding
-        context = StepContext(live, command)
         try:
             decoder = action.decoder
-            params = None if decoder is None else decoder.decode(command.params)
-            output = action.run(context, params)
+            output = action.run(context, None if decoder is None else decoder.decode(command.params))
             if measure(output) > self._output_limit:
                 self._refuse_size(output)
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises fails its step, never the engine
-            return ActionFailed(command.task, self._failure(error, command))
-        if self._redactor:
+            context.report = ActionFailed(command.task, self._failure(error, command))
+            return None
+        if self._redactor.armed:
             output = self._redactor.value(output)
-        return ActionSucceeded(command.task, output, context.emitted, context.patch)
+        if context.asked:
+            context.report = ActionSucceeded(command.task, output, context.emitted, context.patch)
+        return output
 
     def start(self, live: LiveRun, command: RunAction) -> None:
         """Spawn an action, or queue it until there is a place."""
@@ -184,6 +194,19 @@ class ActionRunner:
         names = dict.fromkeys(part["secret"] for _, parts in command.holes for part in parts if isinstance(part, dict))
         return {name: await self._secret(name) for name in names}
 
+    async def remember_secrets(self, state: RunState) -> None:
+        """Mask the secrets a run has used before it was loaded: what they were sent to may still echo them."""
+        if self._engine.vault is None:
+            return
+        holes = [*split_holes(state.inputs)[1]] if state.has_holes else []
+        for node in state.nodes.values():
+            holes += node.holes or ()
+        for name in {part["secret"] for _, parts in holes for part in parts if isinstance(part, dict)}:
+            try:
+                self._redactor.add(await self._engine.vault.get(name))
+            except (VaultError, NotFoundError):
+                continue  # deleted meanwhile; nothing is left to compare with
+
     async def _secret(self, name: str) -> str:
         vault = self._engine.vault
         try:
@@ -201,7 +224,23 @@ class ActionRunner:
     def _failure(self, error: Exception, command: RunAction) -> Failure:
         if isinstance(error, NotJsonError):
             error = ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False)
-        return self._engine.redactor.failure(Failure.of(error, step_id=command.step_id))
+        return _bounded(self._engine.redactor.failure(Failure.of(error, step_id=command.step_id)))
+
+
+def _bounded(failure: Failure) -> Failure:
+    """Cut details that would make every answer about the run unreadable; each member is judged by itself."""
+    if not failure.details:
+        return failure
+    details = {key: _cut(value) for key, value in failure.details.items()}
+    return replace(failure, details=details, message=failure.message[:_SHOWN_MESSAGE])
+
+
+def _cut(value: Json) -> Json:
+    try:
+        size = measure(value)
+    except NotJsonError as error:
+        return f"not JSON: {error}"
+    return value if size <= _SHOWN_DETAIL else {"truncated": True, "bytes": size}
 
 
 def unavailable(command: RunAction) -> ActionFailed:

@@ -14,6 +14,7 @@ from opcode_kernel.errors import ActionError, Json
 
 if TYPE_CHECKING:
     from opcode_kernel.core.evaluator import References
+    from opcode_kernel.core.messages import ActionFailed, ActionSucceeded
     from opcode_kernel.plugin.policy import Policy
     from opcode_kernel.runtime.children import Children
     from opcode_kernel.runtime.driver import LiveRun
@@ -30,6 +31,9 @@ class StepContext:
     #: What the action asked to have recorded with its completion.
     emitted: list[tuple[str, Json]] | None = None
     patch: dict[str, Json] | None = None
+    asked: bool = False
+    #: What has to be reported besides a mere output, of an action that ran where it was called.
+    report: ActionSucceeded | ActionFailed | None = None
 
     def __init__(self, live: LiveRun, command: RunAction) -> None:
         self._live = live
@@ -88,6 +92,7 @@ class StepContext:
             raise ActionError("VALIDATION_ERROR", f"expected an event type of your own, found {event_type!r}, which only "
                               "the engine may write")  # fmt: skip
         _check(payload)
+        self.asked = True
         emitted = self.emitted = self.emitted or []
         emitted.append((event_type, self._live.engine.redactor.value(payload)))
 
@@ -97,6 +102,7 @@ class StepContext:
         """Have data merged into the run's context together with the completion of this step."""
         _check(data)
         redactor = self._live.engine.redactor
+        self.asked = True
         self.patch = {
             "data": redactor.value(data), "agent_notes": redactor.value(agent_notes), "replace": replace,
         }  # fmt: skip

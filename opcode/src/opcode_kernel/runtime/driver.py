@@ -18,12 +18,13 @@ import structlog
 
 from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.messages import ActionSucceeded, Message
+from opcode_kernel.core.messages import Message
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import SUSPENDED
 from opcode_kernel.errors import ConflictError, NotFoundError, OpcodeError
 from opcode_kernel.runtime.actions import unavailable
-from opcode_kernel.store.base import RunWrite
+from opcode_kernel.runtime.context import StepContext
+from opcode_kernel.store.base import DecisionRow, RunWrite
 from opcode_kernel.store.projections import decision_rows, run_row, step_rows
 
 if TYPE_CHECKING:
@@ -69,17 +70,20 @@ class Reply:
 class LiveRun:
     """One run in memory with its inbox. Made by the engine, driven by exactly one task."""
 
+    #: The parent of a child that was started here; a loaded one has it in its state.
+    parent_run_id: str | None = None
+    error: Exception | None = None
+    #: Whether the run came to rest and was let go.
+    rested = False
+    _ticket = 0
+    _wake: anyio.Event | None = None
+
     def __init__(self, engine: Engine, run_id: str, run: Run | None = None) -> None:
         self.engine = engine
         self.run_id = run_id
         self.loaded = run is not None
         if run is not None:
             self.run: Run = run
-        #: The parent of a child that was started here; a loaded one has it in its state.
-        self.parent_run_id: str | None = None
-        self.error: Exception | None = None
-        #: Whether the run came to rest and was let go.
-        self.rested = False
         #: Cancel scopes of the actions that are running now or wait for a place.
         self.scopes: dict[str, anyio.CancelScope] = {}
         self._inbox: deque[tuple[Message | None, Reply | None]] = deque()
@@ -87,8 +91,6 @@ class LiveRun:
         self._effects: list[RunAction] = []
         self._replies: list[Reply] = []
         self._unsaved: list[Event] = []
-        self._ticket = 0
-        self._wake: anyio.Event | None = None
         self._settled: list[anyio.Event] = []
 
     # From outside ------------------------------------------------------------------------------------------------
@@ -202,23 +204,22 @@ class LiveRun:
         run, inbox, inline, unsaved = self.run, self._inbox, self._inline, self._unsaved
         clock, run_inline, outstanding = self.engine.clock, self.engine.runner.run_inline, run.state.outstanding
         commands: Sequence[Command]
-        turns, now = 0, clock()
+        now = clock()
         until = now + TURN_TIME
-        while (inline or inbox) and turns < TURN and now <= until:
-            turns += 1
+        for _ in range(TURN):
             if inline:
                 command = inline.popleft()
                 if command.task not in outstanding:
                     continue
-                report = run_inline(self, command)
-                if type(report) is ActionSucceeded and report.emitted is None and report.patch is None:
-                    now = clock()
-                    commands = run.succeed(command, report.output, now, unsaved)
+                context = StepContext(self, command)
+                output = run_inline(context, command)
+                now = clock()
+                if context.report is None:
+                    commands = run.succeed(command, output, now, unsaved)
                 else:
-                    now = clock()
-                    events, commands = run.handle(report, now)
+                    events, commands = run.handle(context.report, now)
                     unsaved += events
-            else:
+            elif inbox:
                 message, reply = inbox.popleft()
                 commands = ()
                 if message is not None:
@@ -232,16 +233,15 @@ class LiveRun:
                     unsaved += events
                 if reply is not None:
                     self._replies.append(reply)
+            else:
+                return
             for issued in commands:
-                if (
-                    type(issued) is RunAction
-                    and issued.binding is not None
-                    and issued.binding.immediate
-                    and not issued.holes
-                ):
-                    inline.append(issued)
+                if issued.immediate:
+                    inline.append(issued)  # type: ignore[arg-type]  # only actions are
                 else:
                     self.issue(issued)
+            if now > until:
+                return
 
     def issue(self, command: Command) -> None:
         """Carry out a command, or keep it until the barrier when it has effects."""
@@ -281,12 +281,13 @@ class LiveRun:
         """Queue what is unsaved, with the rows that follow from it."""
         events, state = self._unsaved, self.run.state
         self._unsaved = []
-        write = RunWrite(
-            self.run_id, events, run_row(state), step_rows(state, state.dirty),
-            decision_rows(state, state.dirty_decisions) if state.dirty_decisions else (),
-        )  # fmt: skip
+        decisions: Sequence[DecisionRow] = ()
+        if state.dirty_decisions:
+            decisions = decision_rows(state, state.dirty_decisions)
+            state.dirty_decisions.clear()
+        steps = step_rows(state, state.dirty)
+        write = tuple.__new__(RunWrite, (self.run_id, events, run_row(state), steps, decisions))
         state.dirty.clear()
-        state.dirty_decisions.clear()
         self._ticket = self.engine.committer.submit(write)
 
     async def _flush(self) -> None:

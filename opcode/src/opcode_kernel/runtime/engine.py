@@ -52,8 +52,9 @@ def wall_clock() -> int:
 
 def new_id() -> str:
     """Return a random UUID, version 4; the standard library takes three times as long to make and print one."""
-    text = os.urandom(16).hex()
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+    raw = os.urandom(16)
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[raw[8] & 3]}{text[17:20]}-{text[20:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +284,9 @@ class Engine:
         if row is None:
             raise NotFoundError(f"workflow {run_id!r} not found")
         template = await self.library.resolve(row.template_name, row.template_version)
-        return Run.replay(template.plan, await self.store.events(run_id))
+        run = Run.replay(template.plan, await self.store.events(run_id))
+        await self.runner.remember_secrets(run.state)
+        return run
 
     def let_go(self, live: LiveRun) -> None:
         """Forget a run that rests; whoever waits for it as a parent or child is told."""
@@ -295,7 +298,7 @@ class Engine:
         state = live.run.state
         if state.parent_run_id is not None:
             tell_parent(self, state)
-        if not self.closing and any(node.plan.action == "workflow.run" for node in state.nodes.values()):
+        if not self.closing and "workflow.run" in live.run.plan.actions:
             self.nursery.spawn(cancel_children, self, live.run_id, "the parent workflow ended")
 
     def wake(self, run_id: str) -> LiveRun:

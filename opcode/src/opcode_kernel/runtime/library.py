@@ -15,6 +15,7 @@ from opcode_kernel.core.step_type import StepType
 from opcode_kernel.core.validation import Report, validate
 from opcode_kernel.errors import DefinitionError, Json, NotFoundError
 from opcode_kernel.plugin.manager import Registry
+from opcode_kernel.plugin.params import schema_of
 from opcode_kernel.runtime.schemas import schema_problem, violations_of
 from opcode_kernel.store.base import Store, TemplateRow
 
@@ -154,6 +155,7 @@ class RegistryVocabulary:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._outputs: dict[str, Mapping[str, Json]] = {}
 
     @property
     def step_types(self) -> Mapping[str, StepType]:
@@ -184,6 +186,23 @@ class RegistryVocabulary:
         """Return the names the action does not read."""
         decoder = self._registry.actions[action].decoder
         return sorted(params) if decoder is None else decoder.unknown(params)
+
+    def param_names(self, action: str) -> Iterable[str]:
+        """Return the names of the params, aliases included."""
+        decoder = self._registry.actions[action].decoder
+        return () if decoder is None else sorted(decoder.names)
+
+    def programs(self, action: str) -> Mapping[str, str]:
+        """Return the params that hold program text; the language of all of them is Expr."""
+        return dict.fromkeys(sorted(self._registry.actions[action].bound), "expr")
+
+    def output_schema(self, action: str) -> Mapping[str, Json]:
+        """Return the schema of the output; derived once."""
+        known = self._outputs.get(action)
+        if known is None:
+            output = self._registry.actions[action].output
+            known = self._outputs[action] = {} if output is None else schema_of(output)
+        return known
 
     def check_schema(self, schema: Json) -> str | None:
         """Return what is wrong with a JSON Schema."""

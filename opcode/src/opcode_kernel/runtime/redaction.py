@@ -21,12 +21,15 @@ _SHORTEST = 4
 class Redactor:
     """Masks every secret it has been told of. Empty ones cost nothing."""
 
+    #: Whether there is anything to mask.
+    armed = False
+
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
     def __bool__(self) -> bool:
-        return self._pattern is not None
+        return self.armed
 
     def add(self, value: str) -> None:
         """Mask this value from now on."""
@@ -35,6 +38,7 @@ class Redactor:
         self._values.add(value)
         forms = sorted({form for known in self._values for form in _forms(known)}, key=len, reverse=True)
         self._pattern = re.compile("|".join(re.escape(form) for form in forms))
+        self.armed = True
 
     def text(self, text: str) -> str:
         """Return a text with every known secret masked."""

@@ -84,9 +84,10 @@ class MemoryStore:
                 if run.start_key is not None:
                     self._keys[run.agent_id, run.start_key] = run.id
             if steps:
-                rows = self._steps.setdefault(run_id, {})
-                for step in steps:
-                    rows[step.step_id] = step
+                rows = {step.step_id: step for step in steps}
+                known = self._steps.setdefault(run_id, rows)
+                if known is not rows:
+                    known.update(rows)
             for decision in decisions:
                 self._decisions[decision.id] = decision
 
@@ -125,7 +126,9 @@ class MemoryStore:
         found: Iterable[StoredEvent]
         if where.run_id is not None:
             log = self._logs.get(where.run_id)
-            found = (event for chunk in log.chunks for event in log.stored(chunk)) if log else ()
+            found = [event for chunk in log.chunks for event in log.stored(chunk)] if log else []
+            if where.newest_first:
+                found = reversed(found)
         else:
             found = (event for log, chunk in reversed(self._order) for event in reversed(log.stored(chunk)))
         hits = (

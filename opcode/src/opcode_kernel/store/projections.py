@@ -16,28 +16,26 @@ _new = tuple.__new__
 def run_row(state: RunState) -> RunRow:
     """Return the row of a run."""
     plan = state.plan
-    return RunRow(
+    return _new(RunRow, (
         state.run_id, plan.template_name, plan.template_version, plan.name, state.status, state.agent_id,
         state.parent_run_id, state.parent_step_id, state.start_key, state.input_params, state.output,
         None if state.error is None else state.error.to_json(), state.created_at, state.started_at, state.completed_at,
         state.updated_at,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def step_rows(state: RunState, nodes: Iterable[Node]) -> list[StepRow]:
     """Return the rows of some steps; nested ones have none before they start."""
     run_id, root = state.run_id, state.root
-    rows: list[StepRow] = []
-    for node in nodes:
-        if node.status == PENDING and node.block is not root:
-            continue
-        started, completed = node.started_at, node.completed_at
-        duration = None if started is None or completed is None else (completed - started) // MILLISECOND
-        rows.append(_new(StepRow, (
+    return [
+        _new(StepRow, (
             run_id, node.path, node.status, node.input, node.output, None if node.error is None else _error(node),
-            node.retry_count, started, completed, duration,
-        )))  # fmt: skip
-    return rows
+            node.retry_count, node.started_at, done := node.completed_at,
+            None if done is None or node.started_at is None else (done - node.started_at) // MILLISECOND,
+        ))
+        for node in nodes
+        if node.status is not PENDING or node.block is root
+    ]  # fmt: skip
 
 
 def decision_rows(state: RunState, ids: Iterable[str]) -> list[DecisionRow]:
