@@ -188,8 +188,10 @@ async def test_expr_evaluates(world: Any, server: Any, expression: str, data: Js
 
 
 async def test_expr_refuses_a_default_mixed_with_another_operator(world: Any) -> None:
-    error = await world.call("expr.eval", {"expression": "inputs.a ?? 1 + 2"})
-    assert (error["code"], error["details"]["expression"]) == ("VALIDATION_ERROR", "inputs.a ?? 1 + 2")
+    with pytest.raises(DefinitionError, match="cannot be mixed"):
+        await world.call("expr.eval", {"expression": "inputs.a ?? 1 + 2"})
+    error = await world.call("expr.eval", {"expression": "${{inputs.text}} ?? 1 + 2"}, inputs={"text": 1})
+    assert error["code"] == "VALIDATION_ERROR"
 
 
 async def test_expr_depends_on_no_earlier_evaluation(world: Any) -> None:
@@ -396,10 +398,10 @@ async def test_a_failing_child_fails_its_parent_with_its_own_code(world: Any) ->
         await engine.define("child", {"steps": child}, agent_id="me")
         await engine.define("parent", {"steps": parent}, agent_id="me")
         result = await engine.run("parent", agent_id="me")
-    error, child = result["steps"]["s"]["error"], result["steps"]["s"]["error"]["details"]["error"]
+    error, child = result["steps"]["s"]["error"], result["steps"]["s"]["error"]["details"]["child_error"]
     assert (error["code"], error["retryable"]) == (child["code"], child["retryable"])
     assert child["details"]["cause"]["code"] == "ASSERTION_FAILED"
-    assert (error["details"]["status"], result["status"]) == ("failed", "failed")
+    assert (error["details"]["child_status"], result["status"]) == ("failed", "failed")
 
 
 async def test_a_template_that_calls_itself_is_stopped(world: Any) -> None:
@@ -409,6 +411,6 @@ async def test_a_template_that_calls_itself_is_stopped(world: Any) -> None:
         result = await engine.run("again", agent_id="me")
     assert result["status"] == "failed"
     error = result["error"]
-    while deeper := error.get("details", {}).get("cause") or error.get("details", {}).get("error"):
+    while deeper := error.get("details", {}).get("cause") or error.get("details", {}).get("child_error"):
         error = deeper
     assert error["code"] == "VALIDATION_ERROR"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -99,6 +100,55 @@ def test_an_answer_that_is_no_option_is_refused(file, capsys):
     assert "maybe" in capsys.readouterr().err
 
 
+def test_an_answer_for_a_step_that_does_not_exist_is_an_error_at_the_end(file, capsys):
+    assert main(["run", file(ASKING), "--decide", "gaet=go"]) == 3
+    assert "opcode: --decide gaet: no such step asked; pending are gate" in capsys.readouterr().err
+    assert main(["run", file(ASKING), "--decide", "gaet=go", "--decide", "gate=go"]) == 2
+    assert "--decide gaet: no such step asked; pending are none" in capsys.readouterr().err
+
+
+def test_an_answer_for_a_step_the_run_did_not_reach_is_fine(file, capsys):
+    skipped = {"steps": [{**ASKING["steps"][0], "condition": "false"}]}
+    assert main(["run", file(skipped), "--decide", "gate=go"]) in (0, 1)
+    assert "--decide" not in capsys.readouterr().err
+
+
+def test_an_input_the_schema_does_not_know_is_a_warning(file, capsys):
+    schema = {"type": "object", "properties": {"who": {}, "n": {}}}
+    path = file({"input_schema": schema, "definition": {"steps": [EQUALS]}})
+    assert main(["run", path, "--input", "whoo=you", "--input", "n=1"]) == 0
+    assert "warning: --input whoo: input_schema has no property 'whoo'; did you mean 'who'?" in capsys.readouterr().err
+
+
+def test_an_input_of_a_file_without_a_schema_is_no_warning(file, capsys):
+    assert main(["run", file({"steps": [EQUALS]}), "--input", "whoo=you", "--input", "n=1"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_database_that_is_no_file_is_exit_code_2(file, capsys):
+    assert main(["run", file({"steps": [EQUALS]}), "--db", "postgres://u:s3cret@host/x"]) == 2
+    err = capsys.readouterr().err
+    assert "expected a file path or sqlite:///path, found a postgres:// URL" in err
+    assert "s3cret" not in err
+
+
+def test_a_definition_from_standard_input_needs_a_name(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"steps": [EQUALS]})))
+    assert main(["define", "-"]) == 2
+    assert "add --name NAME" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"steps": [EQUALS]})))
+    assert main(["define", "-", "--name", "piped"]) == 0
+    assert "piped v1" in capsys.readouterr().out
+
+
+def test_a_refused_definition_is_shown_with_every_problem(file, capsys):
+    broken = {"steps": [{"id": "a", "type": "run"}, {"id": "b", "type": "walk"}]}
+    assert main(["define", file(broken)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("steps[0]") for line in lines)
+    assert any(line.startswith("steps[1]") for line in lines)
+
+
 def test_an_invalid_file_is_exit_code_1_with_every_problem(file, capsys):
     broken = {"steps": [{"id": "a", "type": "action", "action": "no.such"}, {"id": "a", "type": "wait"}]}
     assert main(["validate", file(broken)]) == 1
@@ -140,8 +190,12 @@ def test_actions_are_listed_and_described(capsys):
 
 def test_a_plugin_that_is_not_installed_is_named(monkeypatch, capsys):
     monkeypatch.setenv("OPCODE_PLUGINS", "asert")
-    assert main(["actions"]) == 1
-    assert "did you mean 'assert'" in capsys.readouterr().err
+    monkeypatch.setenv("OPCODE_PLUGINS_OFF", "moon")
+    for words in (["actions"], ["plugins"], ["serve", "--listen-addr", "127.0.0.1:0"]):
+        assert main(words) == 2
+        first, second = capsys.readouterr().err.splitlines()[-2:]
+        assert "OPCODE_PLUGINS: no installed plugin is called 'asert'; did you mean 'assert'" in first
+        assert second.startswith("OPCODE_PLUGINS_OFF: no installed plugin is called 'moon'")
 
 
 def test_secrets_come_on_stdin_and_are_listed_by_name(monkeypatch, capsys, home):
@@ -168,7 +222,37 @@ def test_an_empty_secret_is_refused(monkeypatch, capsys):
     assert "stdin" in capsys.readouterr().err
 
 
-def test_the_doctor_finds_nothing_wrong_with_a_fresh_directory(capsys):
+def test_a_secret_on_the_command_line_is_refused_and_not_repeated(capsys):
+    assert main(["secret", "set", "TOKEN", "s3cret"]) == 2
+    err = capsys.readouterr().err
+    assert "the value is read from standard input" in err
+    assert "s3cret" not in err
+
+
+def test_leaving_the_prompt_for_a_secret_is_one_sentence(monkeypatch, capsys):
+    def hang_up(prompt: str) -> str:
+        raise EOFError
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", hang_up)
+    assert main(["secret", "set", "TOKEN"]) == 2
+    assert capsys.readouterr().err == "opcode: no value was entered, so nothing is stored\n"
+
+
+def test_the_doctor_says_that_another_program_holds_the_port(monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("OPCODE_LISTEN_ADDR", f"127.0.0.1:{port}")
+        assert main(["doctor"]) == 1
+    assert f"problem  server    port {port} on 127.0.0.1 is in use" in capsys.readouterr().out
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_fresh_directory(monkeypatch, capsys):
+    monkeypatch.setenv("OPCODE_LISTEN_ADDR", "127.0.0.1:0")
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "warning  plugins   no plugin offers the expression language" in out

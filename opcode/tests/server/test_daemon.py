@@ -221,7 +221,11 @@ async def test_after_a_crash_the_run_is_suspended_and_can_be_cancelled(start):
     await call(url, "opcode.define", name="t", definition=LONG, agent_id="a")
     started = await call(url, "opcode.run", template_name="t", agent_id="a", wait=False)
     await anyio.to_thread.run_sync(daemon.end, signal.SIGKILL)
-    url = start().ready()
+    again = start(OPCODE_POOLSIZE="3")
+    told = again.wait_for("1 run was interrupted; answer with retry, skip or cancel")
+    assert told["level"] == "WARN"
+    again.wait_for("unknown environment variable 'OPCODE_POOLSIZE' is ignored; did you mean 'OPCODE_POOL_SIZE'?")
+    url = again.ready()
     shown = await call(url, "opcode.status", workflow_id=started["workflow_id"])
     assert shown["status"] == "suspended"
     assert "workflow_interrupted" in [event["event_type"] for event in shown["events"]]

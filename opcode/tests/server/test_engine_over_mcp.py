@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -118,6 +119,64 @@ async def test_every_refusal_names_its_code_and_leaves_the_run_alone(tmp_path):
         error = await refused(client, "run", template_name="t", agent_id="a", version="v9")
         assert error["message"].startswith("template lookup failed: [NOT_FOUND]")
         assert "not found" in error["message"]
+
+
+async def test_a_stray_argument_is_refused_or_remarked_upon(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        schemas = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}
+        error = await refused(client, "run", template_name="t", agent_id="a", inputs={"n": 1})
+        assert error["message"] == "unknown argument 'inputs'; the inputs of a run go in 'params'"
+        assert (error["code"], error["details"]["did_you_mean"]) == ("VALIDATION_ERROR", "params")
+        error = await refused(client, "query", resource="events", filter={"run_id": "x"})
+        assert error["message"] == "unknown filter key 'run_id'; did you mean 'workflow_id'?"
+        error = await refused(client, "run", agent_id="a", moon=1)
+        assert error["message"].startswith("template_name is required; unknown argument 'moon'")
+        defined = await ok(client, "define", name="t", agent_id="a", definition={"steps": [ASK]}, moon=1)
+        ran = await ok(client, "run", template_name="t", agent_id="a", moon=1)
+        shown = await ok(client, "status", workflow_id=ran["workflow_id"], moon=1)
+        listed = await ok(client, "query", resource="workflows", filter={"moon": 1}, limit=1)
+        for tool, answer in (("define", defined), ("run", ran), ("status", shown), ("query", listed)):
+            Draft202012Validator(schemas[f"opcode.{tool}"]).validate(answer)
+        assert defined["warnings"][-1]["message"].startswith("unknown argument 'moon' was ignored; known are name, ")
+        assert ran["warnings"][-1].startswith("unknown argument 'moon' was ignored; known are template_name, ")
+        assert shown["warnings"][0].startswith("unknown argument 'moon'")
+        assert listed["warnings"][0].startswith("unknown filter key 'moon' was ignored")
+        assert listed["warnings"][1] == "unknown argument 'limit' was ignored; it belongs in 'filter'"
+
+
+async def test_a_refused_definition_says_every_problem_in_its_text(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        steps = [{"id": f"s{number}", "type": "walk"} for number in range(25)]
+        result = await client.call_tool("opcode.define", {"name": "t", "agent_id": "a", "definition": {"steps": steps}})
+        first, *lines, last = result.content[0].text.splitlines()
+        assert first.startswith("invalid definition: ")
+        details = result.structured_content["error"]["details"]
+        assert [line.partition(": ")[0] for line in lines] == [issue["path"] for issue in details["errors"][:20]]
+        assert last == f"and {details['error_count'] - 20} more in structuredContent"
+        one = await client.call_tool("opcode.define", {"name": "t", "agent_id": "a", "definition": {"steps": []}})
+        issue = one.structured_content["error"]["details"]["errors"][0]
+        assert one.content[0].text == f"invalid definition: [{issue['code']}] {issue['path']}: {issue['message']}"
+
+
+async def test_the_definition_format_can_be_learned_from_the_tools(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        manual = tools["opcode.define"].input_schema["properties"]["definition"]["description"]
+        assert len(manual.splitlines()) <= 15
+        example = json.loads(manual[manual.index('{"steps": [') :])
+        example["steps"][0] |= {"action": "assert.equals", "params": {"expected": 1, "actual": 1}}
+        await ok(client, "define", name="example", agent_id="a", definition=example)
+        listed = await ok(client, "query", resource="actions", filter={"name": "assert.equals"})
+        assert [item["name"] for item in listed["actions"]] == ["assert.equals"]
+        assert "expected" in listed["actions"][0]["input_schema"]["properties"]
+
+
+async def test_a_run_that_is_not_there_is_refused_with_a_remedy(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        for tool, more in (("status", {}), ("signal", {"signal_type": "cancel"})):
+            error = await refused(client, tool, workflow_id="nope", **more)
+            remedy = "workflow 'nope' not found; list runs with opcode.query resource=workflows"
+            assert error["message"].endswith(remedy)
 
 
 async def test_a_decision_moves_the_run_on_and_its_answer_fits_the_published_schema(tmp_path):

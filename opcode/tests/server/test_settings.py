@@ -105,6 +105,23 @@ def test_unknown_keys_are_warnings_with_a_hint(home):
     assert "fs.writable" in warnings[1]
 
 
+def test_a_variable_that_nearly_is_one_of_ours_is_a_warning(home):
+    warnings = load(home, OPCODE_POOLSIZE="3", OPCODE_MODE="x", OPCODE_SHEL_TIMEOUT="1s").warnings
+    assert warnings == (
+        "unknown environment variable 'OPCODE_POOLSIZE' is ignored; did you mean 'OPCODE_POOL_SIZE'?",
+        "unknown environment variable 'OPCODE_SHEL_TIMEOUT' is ignored; did you mean 'OPCODE_SHELL_TIMEOUT'?",
+    )
+
+
+def test_a_broken_file_does_not_hide_a_wrong_variable(home):
+    write(home, "{oops")
+    with pytest.raises(SettingsError) as caught:
+        load(home, OPCODE_POOL_SIZE="many", OPCODE_VAULT_KEY="a", OPCODE_VAULT_KEY_FILE="b")
+    assert [line.partition(":")[0].rpartition("/")[2][:16] for line in caught.value.message.splitlines()] == [
+        "OPCODE_VAULT_KEY", "settings.json, l", "OPCODE_POOL_SIZE",
+    ]  # fmt: skip
+
+
 def test_the_value_of_a_token_is_never_shown(home):
     write(home, {"auth_token": ["s3cret"]})
     with pytest.raises(SettingsError) as caught:

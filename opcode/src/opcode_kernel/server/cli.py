@@ -24,6 +24,7 @@ from opcode_kernel.server.commands import (
     serve,
 )
 from opcode_kernel.server.commands.common import complain, say_json
+from opcode_kernel.server.refusals import full_text
 
 COMMANDS: tuple[ModuleType, ...] = (serve, install, mcp_stdio, run, definitions, catalogue, secret, doctor)
 
@@ -79,7 +80,7 @@ def _report(error: BaseException, *, json_too: bool) -> int:
         return 130
     if not isinstance(error, OpcodeError):
         error = OpcodeError(_unexpected(error))
-    complain(error.message)
+    complain(full_text(error, "the answer to --json"))
     if json_too:
         details = {"details": error.details} if error.details else {}
         say_json({"error": {"code": error.code, "message": error.message, **details}})

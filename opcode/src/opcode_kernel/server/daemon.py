@@ -21,6 +21,7 @@ from anyio.abc import TaskStatus
 from opcode_kernel.errors import SettingsError
 from opcode_kernel.server import logs
 from opcode_kernel.server.instance import InstanceLock, bind_socket, remove_pid_file
+from opcode_kernel.server.plugin_names import check_plugin_names
 from opcode_kernel.server.settings import HOT, Settings
 
 #: What the process may take beyond the grace before it is ended the hard way, in seconds.
@@ -38,6 +39,7 @@ def serve(settings: Settings, reload: Callable[[], Settings] | None = None) -> i
     # A hang-up during the start must not kill the process; the real handler comes with the event loop.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings.check_exposure()
+    check_plugin_names(settings)
     logs.configure(settings.log_level)
     with InstanceLock(settings.home) as lock, bind_socket(settings.listen_addr) as sock:
         settings = settings.at_port(sock.getsockname()[1])

@@ -7,16 +7,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from opcode_kernel.core.state import ACTIVE, SUSPENDED
 from opcode_kernel.errors import OpcodeError, SettingsError, VaultError
 from opcode_kernel.plugin.manager import Registry, discover
 from opcode_kernel.runtime.engine import Engine, EngineOptions, Notifier, open_engine
 from opcode_kernel.server import logs
+from opcode_kernel.server import setting_kinds as kinds
+from opcode_kernel.server.plugin_names import check_plugin_names
 from opcode_kernel.server.settings import Settings
 from opcode_kernel.store.base import Store
 
 
 def load_registry(settings: Settings) -> Registry:
-    """Return the registry of the installed plugins that the settings allow."""
+    """Return the registry of the installed plugins that the settings allow.
+
+    Raises:
+        SettingsError: the settings name plugins that are not installed.
+        PluginError: see `discover`.
+    """
+    check_plugin_names(settings)
     return discover(only=settings.plugins, off=settings.plugins_off)
 
 
@@ -31,6 +40,10 @@ def make_store(settings: Settings, db: str | None, *, sole: bool = True) -> Stor
         return MemoryStore()
     from opcode_kernel.store.tortoise import SqlStore
 
+    try:
+        kinds.database(db)
+    except ValueError as error:
+        raise SettingsError(f"database: expected {error}, found a {db.partition('://')[0]}:// URL") from None
     try:
         if "://" not in db:
             Path(db).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -71,6 +84,17 @@ async def open_daemon_engine(settings: Settings, notifier: Notifier | None) -> A
         yield engine
 
 
+async def _say_interrupted(store: Store, were_active: list[str]) -> None:
+    """Tell of the runs that the end of the last process cut off; those that went on by themselves are none."""
+    rows = [await store.run(run_id) for run_id in were_active]
+    interrupted = sum(row is not None and row.status == SUSPENDED for row in rows)
+    if interrupted:
+        runs = "1 run was" if interrupted == 1 else f"{interrupted} runs were"
+        logs.get_logger().warning(
+            f"{runs} interrupted; answer with retry, skip or cancel", interrupted=interrupted, tool="opcode.signal"
+        )
+
+
 @asynccontextmanager
 async def open_engine_at(
     settings: Settings, db: str | None, *, notifier: Notifier | None = None
@@ -85,5 +109,7 @@ async def open_engine_at(
     )
     async with make_store(settings, db) as store:
         vault = await make_vault(store, settings)
+        were_active = [row.id for row in await store.open_runs() if row.status == ACTIVE]
         async with open_engine(store, registry, options=options, vault=vault, notifier=notifier) as engine:
+            await _say_interrupted(store, were_active)
             yield engine

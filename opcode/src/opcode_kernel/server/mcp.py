@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,9 @@ from opcode_kernel.server import logs
 from opcode_kernel.server.calls import Calls, describe
 from opcode_kernel.server.channels import SessionChannel, open_request_channel
 from opcode_kernel.server.readable import readable
+from opcode_kernel.server.refusals import full_text
 from opcode_kernel.server.sessions import CONNECTION, Sessions
+from opcode_kernel.server.strays import check_arguments, with_remarks
 
 Context = ServerRequestContext[Any, Any]
 
@@ -115,6 +118,7 @@ class ToolServer:
     async def _call(self, tool: Tool, given: dict[str, Json], session: CallSession) -> types.CallToolResult:
         log = logs.get_logger()
         try:
+            remarks = check_arguments(tool.input_schema, given)
             if tool.read_only:
                 result = await tool.handler(given, session)
             else:
@@ -129,6 +133,8 @@ class ToolServer:
                 f"tool {tool.name!r} failed inside the server: {type(error).__name__}; the log has the details",
             ) from error
         log.debug("tool call answered")
+        if remarks:
+            result = replace(result, data=with_remarks(result.data, remarks, tool.output_schema))
         return success(result)
 
     def _dotless(self, ctx: Context) -> bool:
@@ -166,9 +172,9 @@ def success(result: ToolResult) -> types.CallToolResult:
 
 
 def failure(error: OpcodeError) -> types.CallToolResult:
-    """Wrap a refusal: a plain sentence as text, the code and details as structured content."""
+    """Wrap a refusal: plain sentences as text, the code and details as structured content."""
     _, data = readable({"error": describe(error)})
-    message = types.TextContent(type="text", text=data["error"]["message"])
+    message = types.TextContent(type="text", text=full_text(error).encode("utf-8", "replace").decode("utf-8"))
     return types.CallToolResult(content=[message], structured_content=data, is_error=True)
 
 

@@ -59,29 +59,34 @@ _FIELDS = {
 }
 
 
-def read_policy(
+def read_rules(
     sections: Mapping[str, Mapping[str, tuple[Json, str]]],
     environ: Mapping[str, str],
-    *,
-    home: Path,
-    listen: Address,
-    read: Callable[[Reader, Json, str], Any],
-) -> Policy:
-    """Build the policy from the sections of the file (value and place of each) and the environment."""
+    read: Callable[[dict[str, Any], str, Reader, Json, str], None],
+) -> dict[str, dict[str, Any]]:
+    """Return the typed values of every section, from the file (value and place of each) and the environment.
+
+    `read(values, field, reader, raw, place)` puts one value where it belongs.
+    """
     values: dict[str, dict[str, Any]] = {}
     for section, readers in SECTIONS.items():
         values[section] = {}
         for key, reader in readers.items():
             name = f"OPCODE_{section}_{key}".upper()
             if environ.get(name):
-                values[section][_FIELDS.get(key, key)] = read(reader, environ[name], name)
+                read(values[section], _FIELDS.get(key, key), reader, environ[name], name)
             elif key in sections.get(section, {}):
                 raw, place = sections[section][key]
-                values[section][_FIELDS.get(key, key)] = read(reader, raw, place)
+                read(values[section], _FIELDS.get(key, key), reader, raw, place)
+    return values
+
+
+def policy_of(values: Mapping[str, Mapping[str, Any]], *, home: Path, listen: Address) -> Policy:
+    """Build the policy from what `read_rules` returned."""
     return Policy(
         paths=PathRules(data_dir=str(home), **values["fs"]),
         hosts=HostRules(own_addresses=own_addresses(listen), **values["http"]),
-        shell=ShellRules(limits=values["isolation"], **values["shell"]),
+        shell=ShellRules(limits=dict(values["isolation"]), **values["shell"]),
     )
 
 

@@ -67,6 +67,14 @@ def path(value: Json) -> str:
     return os.path.expanduser(text(value))  # noqa: PTH111  (stays text: it becomes part of a policy)
 
 
+def database(value: Json) -> str:
+    """Read the path of a database file, or `sqlite:///path`."""
+    scheme, separator, _ = value.strip().partition("://") if isinstance(value, str) else ("", "", "")
+    if not isinstance(value, str) or not value.strip() or (separator and scheme != "sqlite"):
+        raise ValueError("a file path or sqlite:///path")
+    return path(value)
+
+
 def flag(value: Json) -> bool:
     """Read a boolean; as text `true`, `1`, `yes`, `on` and their opposites."""
     if isinstance(value, bool):

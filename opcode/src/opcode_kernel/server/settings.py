@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, MutableMapping
+import re
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,14 +19,14 @@ from opcode_kernel.core.text import json_type
 from opcode_kernel.errors import Json, SettingsError
 from opcode_kernel.plugin.policy import Policy
 from opcode_kernel.server import setting_kinds as kinds
-from opcode_kernel.server.policy_settings import SECTIONS, own_addresses, read_policy
+from opcode_kernel.server.policy_settings import SECTIONS, own_addresses, policy_of, read_rules
 from opcode_kernel.server.setting_kinds import Address, Reader
 
 #: One reader per key of `settings.json`; the environment variable is `OPCODE_` and the key in capitals.
 READERS: dict[str, Reader] = {
     "listen_addr": kinds.address,
     "base_url": kinds.url,
-    "db_path": kinds.path,
+    "db_path": kinds.database,
     "log_level": kinds.one_of("debug", "info", "warning", "error", aliases={"warn": "warning"}),
     "pool_size": kinds.whole(1, 10_000),
     "panel": kinds.flag,
@@ -73,6 +74,8 @@ class Settings:
     vault_key: str | None = field(default=None, repr=False)
     policy: Policy = field(default_factory=Policy)
     warnings: tuple[str, ...] = ()
+    #: Where the lists of plugins came from, for what is found wrong with them later.
+    places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def file(self) -> Path:
@@ -110,7 +113,7 @@ class Settings:
 
     def changed(self, other: Settings) -> list[str]:
         """Return the names of the settings in which two sets differ, sorted."""
-        names = (f.name for f in fields(self) if f.name not in ("warnings", "vault_key"))
+        names = (f.name for f in fields(self) if f.name not in ("warnings", "places", "vault_key"))
         return sorted(name for name in names if getattr(self, name) != getattr(other, name))
 
 
@@ -120,23 +123,75 @@ def load_settings(
     """Read all settings. `flags` maps keys to the text given on the command line (None when not given).
 
     Raises:
-        SettingsError: naming the file and line or the variable, what was found and what is accepted.
+        SettingsError: everything that is malformed, a line each: the file and line or the variable, what was found
+            and what is accepted.
     """
     environ = os.environ if environ is None else environ
     home = Path(environ.get("OPCODE_HOME") or "~/.opcode").expanduser()
-    vault_key = _take_vault_key(environ)
-    values, warnings, sections = _from_file(home / "settings.json")
-    for key, reader in READERS.items():
+    found = _Found()
+    vault_key = found.keep(lambda: _take_vault_key(environ))
+    sections = _from_file(home / "settings.json", found)
+    for key in READERS:
         name = f"OPCODE_{key.upper()}"
         if environ.get(name):
-            values[key] = _read(reader, environ[name], name, secret=key == "auth_token")
+            found.setting(key, environ[name], name)
         given = (flags or {}).get(key)
         if given is not None:
-            values[key] = _read(reader, given, f"--{key.replace('_', '-')}", secret=key == "auth_token")
+            found.setting(key, given, f"--{key.replace('_', '-')}")
+    rules = read_rules(sections, environ, found.read)
+    if found.problems:
+        raise SettingsError("\n".join(found.problems), details={"problems": found.problems})
+    values = found.values
     values.setdefault("db_path", str(home / "opcode.db"))
-    listen = values.get("listen_addr", DEFAULT_ADDRESS)
-    policy = read_policy(sections, environ, home=home, listen=listen, read=_read)
-    return Settings(home=home, vault_key=vault_key, policy=policy, warnings=tuple(warnings), **values)
+    policy = policy_of(rules, home=home, listen=values.get("listen_addr", DEFAULT_ADDRESS))
+    warnings = (*found.warnings, *_misspelt(environ))
+    return Settings(home=home, vault_key=vault_key, policy=policy, warnings=warnings, places=found.places, **values)
+
+
+class _Found:
+    """What was read so far: typed values, the place of each, and everything that is wrong."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.places: dict[str, str] = {}
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+
+    def setting(self, key: str, raw: Json, where: str) -> None:
+        """Read one setting; the last place it is found at wins."""
+        self.read(self.values, key, READERS[key], raw, where)
+        self.places[key] = where
+
+    def read(self, values: dict[str, Any], key: str, reader: Reader, raw: Json, where: str) -> None:
+        """Put a typed value where it belongs, or note what is wrong with it."""
+        try:
+            values[key] = reader(raw)
+        except ValueError as error:
+            shown = json.dumps(raw, ensure_ascii=False)[:120]
+            # The password of a database URL is no secret of ours, and still none of the log's business.
+            shown = "something else" if key == "auth_token" else re.sub(r"//[^/\s]*@", "//...@", shown)
+            self.problems.append(f"{where}: expected {error}, found {shown}")
+
+    def keep(self, read: Callable[[], Any]) -> Any:
+        """Return what `read` returns, or None when it finds something wrong."""
+        try:
+            return read()
+        except SettingsError as error:
+            self.problems.append(error.message)
+            return None
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Return a remark for every variable that nearly is one of ours."""
+    rules = [f"{section}_{key}" for section, keys in SECTIONS.items() for key in keys]
+    known = {f"OPCODE_{key}".upper() for key in (*READERS, *rules, "home", "vault_key", "vault_key_file")}
+    strangers = sorted(name for name in environ if name.startswith("OPCODE_") and name not in known)
+    hints = {name: get_close_matches(name.upper(), known, n=1, cutoff=0.85) for name in strangers}
+    return [
+        f"unknown environment variable {name!r} is ignored; did you mean {hint[0]!r}?"
+        for name, hint in hints.items()
+        if hint
+    ]
 
 
 def read_file(file: Path) -> dict[str, Json]:
@@ -158,41 +213,30 @@ def read_file(file: Path) -> dict[str, Json]:
     return content
 
 
-def _from_file(file: Path) -> tuple[dict[str, Any], list[str], dict[str, dict[str, tuple[Json, str]]]]:
-    """Return typed values, warnings about unknown keys, and the policy sections with the place of each value."""
-    content = read_file(file)
-    values: dict[str, Any] = {}
-    warnings: list[str] = []
+def _from_file(file: Path, found: _Found) -> dict[str, dict[str, tuple[Json, str]]]:
+    """Note typed values and remarks about unknown keys; return the policy sections with the place of each value."""
     sections: dict[str, dict[str, tuple[Json, str]]] = {}
-    for key, raw in content.items():
+    for key, raw in (found.keep(lambda: read_file(file)) or {}).items():
         if raw is None:
             continue
+        if key in READERS:
+            found.setting(key, raw, _place(file, key))
+            continue
+        unknown = [key]
         if key in SECTIONS:
             if not isinstance(raw, dict):
-                raise SettingsError(f"{_place(file, key)}: expected an object, found {json_type(raw)}")
+                found.problems.append(f"{_place(file, key)}: expected an object, found {json_type(raw)}")
+                continue
             sections[key] = {name: (item, _place(file, name, key)) for name, item in raw.items() if item is not None}
             unknown = [f"{key}.{name}" for name in raw if name not in SECTIONS[key]]
-        elif key in READERS:
-            values[key] = _read(READERS[key], raw, _place(file, key), secret=key == "auth_token")
-            continue
-        else:
-            unknown = [key]
-        warnings += [_unknown(file, name) for name in unknown]
-    return values, warnings, sections
+        found.warnings += [_unknown(file, name) for name in unknown]
+    return sections
 
 
 def _unknown(file: Path, name: str) -> str:
     known = [*READERS, *(f"{section}.{key}" for section, keys in SECTIONS.items() for key in keys)]
     hint = get_close_matches(name, known, n=1)
     return f"unknown setting {name!r} in {file} is ignored" + (f"; did you mean {hint[0]!r}?" if hint else "")
-
-
-def _read(reader: Reader, raw: Json, where: str, *, secret: bool = False) -> Any:
-    try:
-        return reader(raw)
-    except ValueError as error:
-        found = "something else" if secret else json.dumps(raw, ensure_ascii=False)[:120]
-        raise SettingsError(f"{where}: expected {error}, found {found}") from None
 
 
 def _place(file: Path, key: str, section: str | None = None) -> str:

@@ -57,10 +57,28 @@ _STEPS: Schema = {"type": "object", "additionalProperties": {"type": "object"}, 
 _AGENT = text("who you are; registered on first use")
 _WORKFLOW = text("the id that opcode.run returned")
 
+#: All that an agent must know to write a workflow; it has no other manual at hand.
+DEFINITION = """\
+the workflow: {steps: [...]}, and optionally inputs (defaults), output, timeout, on_timeout, on_complete, on_error
+step keys: id, type, action, params, depends_on ([ids]), condition (CEL), timeout ("30s"), retry ({max, delay, backoff}), \
+on_error ({strategy: ignore|fail_workflow|fallback_step, fallback_step}), config
+config by type: action (default): none; condition: expression, branches {key: [steps]}, default [steps]; \
+loop: mode for_each|while|until, over, condition, body [steps], max_iter; parallel: branches [[steps]], mode all|race, \
+max_concurrency; reasoning: prompt_context, options [{id, description}], data_inject, timeout, fallback, target_agent; \
+wait: duration, signal
+references: ${{steps.ID.output.FIELD}}, ${{inputs.NAME}}, ${{secrets.NAME}}, ${{loop.item}} in the body of a loop
+the actions with their schemas: opcode.query resource=actions, one of them with filter={"name": "http.get"}
+{"steps": [
+  {"id": "fetch", "action": "http.get", "params": {"url": "${{inputs.url}}"}, "retry": {"max": 2, "delay": "1s"}},
+  {"id": "ok", "type": "reasoning", "depends_on": ["fetch"], "config": {"prompt_context": "Publish it?",
+    "options": [{"id": "yes"}, {"id": "no"}], "data_inject": {"page": "${{steps.fetch.output.body}}"}}},
+  {"id": "note", "action": "workflow.log", "depends_on": ["ok"], "params": {"message": "${{steps.ok.output.choice}}"}}
+]}"""
+
 DEFINE_IN = arguments(
     ["name", "definition", "agent_id"],
     name=text("name of the template"),
-    definition=loose("the workflow definition: steps, and optionally inputs, output, timeout, on_timeout, ..."),
+    definition=loose(DEFINITION),
     agent_id=_AGENT,
     description=text("one line for lists"),
     input_schema=loose("JSON Schema (2020-12) that params of a run must satisfy"),
@@ -121,8 +139,11 @@ SIGNAL_IN = arguments(
     ["workflow_id", "signal_type"],
     workflow_id=_WORKFLOW,
     signal_type=text("what to do with the run", enum=list(SIGNALS)),
-    payload=loose('decision: {"choice": ..., "data"?: {...}}; data: any object; others: {}'),
-    step_id=text("full step id; needed for decision and skip, and for retry of one step"),
+    payload=loose(
+        'decision: {"choice": ID, "data"?: {...}}; data: {"signal": NAME, ...} for a step that waits for NAME, else '
+        'any object; cancel: {"reason"?: TEXT}; retry: {}; skip: {"output"?: ANY}'
+    ),
+    step_id=text("full step id; needed when several decisions are pending, for skip, and for retry of one step"),
     agent_id=text("who signals; recorded as resolved_by"),
     reasoning=text("why; kept with the resolution"),
 )
@@ -137,6 +158,26 @@ SIGNAL_OUT = answer(
 )
 
 
+#: Keys of the filter of `opcode.query`.
+FILTER: dict[str, Schema] = {
+    "status": text("of workflows and decisions"),
+    "agent_id": text("owner; of decisions the agent asked"),
+    "name": text("of templates and actions"),
+    "template_name": text("of workflows"),
+    "workflow_id": text("of events and decisions"),
+    "parent_workflow_id": text("of workflows"),
+    "event_type": text("of events"),
+    "step_id": text("of events"),
+    "since": text("RFC 3339 time"),
+    "until": text("RFC 3339 time, of workflows"),
+    "order": text("of workflows", enum=["asc", "desc"]),
+    "fields": text("summary leaves out definitions and outputs", enum=["full", "summary"]),
+    "limit": {"type": "integer", "description": "at most 1000"},
+    "offset": {"type": "integer"},
+    "cursor": text("next_cursor of the answer before"),
+}
+
+
 def query_in(resources: list[str]) -> Schema:
     """Return the arguments of `opcode.query` for these resources."""
     return arguments(
@@ -145,23 +186,7 @@ def query_in(resources: list[str]) -> Schema:
         filter={
             "type": "object",
             "description": "conditions; events need workflow_id or event_type",
-            "properties": {
-                "status": text("of workflows and decisions"),
-                "agent_id": text("owner; of decisions the agent asked"),
-                "name": text("of templates and actions"),
-                "template_name": text("of workflows"),
-                "workflow_id": text("of events and decisions"),
-                "parent_workflow_id": text("of workflows"),
-                "event_type": text("of events"),
-                "step_id": text("of events"),
-                "since": text("RFC 3339 time"),
-                "until": text("RFC 3339 time, of workflows"),
-                "order": text("of workflows", enum=["asc", "desc"]),
-                "fields": text("summary leaves out definitions and outputs", enum=["full", "summary"]),
-                "limit": {"type": "integer", "description": "at most 1000"},
-                "offset": {"type": "integer"},
-                "cursor": text("next_cursor of the answer before"),
-            },
+            "properties": FILTER,
         },
     )
 
@@ -169,6 +194,7 @@ def query_in(resources: list[str]) -> Schema:
 def query_out(resources: list[str]) -> Schema:
     """Return the answer of `opcode.query`: one list under the name of the resource."""
     properties: dict[str, Schema] = dict.fromkeys(resources, _OBJECTS)
-    schema = answer([], **properties, next_cursor={"type": "string"}, total={"type": "integer"})
+    warnings: Schema = {"type": "array", "items": {"type": "string"}}
+    schema = answer([], **properties, next_cursor={"type": "string"}, total={"type": "integer"}, warnings=warnings)
     schema["anyOf"] = [{"required": [name]} for name in (*resources, "error")]
     return schema

@@ -15,9 +15,13 @@ from opcode_kernel.server import tool_schemas as schemas
 from opcode_kernel.server.progress import follow
 from opcode_kernel.server.queries import RESOURCES, query
 from opcode_kernel.server.sessions import Sessions
+from opcode_kernel.server.strays import check_keys
 
 #: From an error to the words its sentence starts with.
 Prefix = Callable[[OpcodeError], str]
+
+#: This many names are offered for one that was not found.
+_CANDIDATES = 20
 
 
 @contextmanager
@@ -30,11 +34,24 @@ def prefixed(prefix: str | Prefix) -> Iterator[None]:
         step = error.details.get("step_id")
         where = f"step {step}: " if step and f"step {step}" not in error.message else ""
         raise OpcodeError(
-            f"{words} [{error.code}] {where}{error.message}",
+            f"{words} [{error.code}] {where}{error.message}{_remedy(error)}",
             code=error.code,
             retryable=error.retryable,
             details=error.details,
         ) from error
+
+
+def _remedy(error: OpcodeError) -> str:
+    """Return what to do about something that was not found, where the sentence does not say it."""
+    if error.code != "NOT_FOUND":
+        return ""
+    if error.message.startswith("workflow ") and error.message.endswith("not found"):
+        return "; list runs with opcode.query resource=workflows"
+    found = error.details.get("candidates")
+    names = [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+    if not names or all(name in error.message for name in names):
+        return ""
+    return f"; there are {', '.join(names[:_CANDIDATES])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +145,10 @@ class KernelTools:
         """List runs, events, templates and the rest."""
         resource = read.required_word(given, "resource", tuple(RESOURCES), "unknown resource type:")
         where = read.optional_object(given, "filter") or {}
+        remarks = check_keys(schemas.FILTER, where, "filter key")
         try:
-            return ToolResult(await query(self.engine.store, self.engine.registry, resource, where))
+            found = await query(self.engine.store, self.engine.registry, resource, where)
+            return ToolResult({**found, "warnings": remarks} if remarks else found)
         except StoreError as error:
             raise StoreError(f"query failed: {error}", details=error.details) from error
 

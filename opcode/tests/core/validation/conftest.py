@@ -38,8 +38,24 @@ class FakeVocabulary:
     evaluators: dict[str, Any] = field(default_factory=lambda: {"cel": FakeEvaluator("cel"), "jq": FakeEvaluator("jq")})
     #: Action name to the names of its params; a param called `url` must be a text.
     actions: dict[str, tuple[str, ...]] = field(
-        default_factory=lambda: {"http.get": ("url", "headers"), "http.post": ("url", "body"), "noop": ("a", "b")}
+        default_factory=lambda: {
+            "http.get": ("url", "headers"),
+            "http.post": ("url", "body"),
+            "noop": ("a", "b"),
+            "calc": ("program",),
+        }
     )
+    outputs: dict[str, Any] = field(
+        default_factory=lambda: {
+            "http.post": {
+                "type": "object", "additionalProperties": True,
+                "properties": {
+                    "uuid": {"type": "string"}, "body": {}, "headers": {"type": "object", "additionalProperties": {}},
+                    "rows": {"type": "array", "items": {"type": "object", "properties": {"name": {}}}},
+                },
+            }
+        }
+    )  # fmt: skip
 
     def has_action(self, name: str) -> bool:
         return name in self.actions
@@ -53,6 +69,15 @@ class FakeVocabulary:
 
     def unknown_params(self, action: str, params: Any) -> list[str]:
         return sorted(set(params) - set(self.actions[action]))
+
+    def param_names(self, action: str) -> Iterable[str]:
+        return self.actions[action]
+
+    def programs(self, action: str) -> dict[str, str]:
+        return {"program": "jq"} if "program" in self.actions[action] else {}
+
+    def output_schema(self, action: str) -> dict[str, Any]:
+        return self.outputs.get(action, {})
 
     def check_schema(self, schema: Any) -> str | None:
         return "type is no list of types" if schema.get("type") == "nonsense" else None

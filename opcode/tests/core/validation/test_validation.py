@@ -87,7 +87,7 @@ def test_an_issue_shows_optional_members_only_where_they_say_something(check) ->
 # All at once, in order ---------------------------------------------------------------------------------------------
 
 
-def test_structural_problems_of_every_level_come_together_and_stop_the_later_stages(check) -> None:
+def test_structural_problems_of_every_level_come_together_with_those_of_the_later_stages(check) -> None:
     report = check({
         "timeout": "soon",
         "steps": [
@@ -97,7 +97,7 @@ def test_structural_problems_of_every_level_come_together_and_stop_the_later_sta
         "on_timeout": "explode",
     })  # fmt: skip
     assert [issue.path for issue in report.errors] == [
-        "timeout", "steps[0].retry.max", "steps[0].retry.backoff", "steps[1].config.body[0].id",
+        "timeout", "steps[0].action", "steps[0].retry.max", "steps[0].retry.backoff", "steps[1].config.body[0].id",
         "steps[1].config.body[0].type", "on_timeout",
     ]  # fmt: skip
 
@@ -120,12 +120,12 @@ def test_all_later_stages_report_together_in_document_order(check) -> None:
     ]  # fmt: skip
 
 
-def test_a_broken_dependency_hides_the_graph_but_not_the_expressions(check) -> None:
+def test_a_broken_dependency_hides_neither_the_cycle_beside_it_nor_the_expressions(check) -> None:
     report = check([
         {"id": "a", "action": "noop", "depends_on": ["b", "zz"]},
         {"id": "b", "action": "noop", "depends_on": ["a"], "condition": "(("},
     ])  # fmt: skip
-    assert [issue.path for issue in report.errors] == ["steps[0].depends_on[1]", "steps[1].condition"]
+    assert [issue.path for issue in report.errors] == ["steps", "steps[0].depends_on[1]", "steps[1].condition"]
 
 
 def test_the_order_of_issues_follows_the_document_not_the_tables(check) -> None:
@@ -375,7 +375,8 @@ def test_thousands_of_mistakes_do_not_cost_thousands_of_searches(check) -> None:
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8),
-    st.sampled_from(["a", "b", "${{", "${{steps.a.output}}", "${{loop.item}}", "steps.a", "((", "1s", "", "\ud800", "a.b"]),
+    st.sampled_from(["a", "b", "${{", "${{steps.a.output}}", "${{loop.item}}", "steps.a", "((", "1s", "", "\ud800", "a.b", "{{inputs.a}}", "${{inputs.a + 1}}", "steps.a.map(", "http.get",
+                     "${{loop.items}}"]),
 )  # fmt: skip
 KEYS = st.one_of(
     st.text(max_size=4),
@@ -383,7 +384,8 @@ KEYS = st.one_of(
         "id", "type", "action", "params", "depends_on", "condition", "timeout", "retry", "on_error", "config", "steps",
         "on_complete", "inputs", "context", "output", "expression", "branches", "default", "mode", "over", "body",
         "max_iter", "duration", "signal", "prompt_context", "options", "data_inject", "fallback", "strategy",
-        "fallback_step", "max", "description", "conditon", "[x]", "a.b", "${{inputs.k}}",
+        "fallback_step", "max", "description", "conditon", "dependsOn", "if", "then", "needs", "items", "name", "retries",
+        "uses", "cofig", "[x]", "a.b", "${{inputs.k}}",
     ]),
 )  # fmt: skip
 ANY_JSON = st.recursive(

@@ -74,7 +74,7 @@ ERRORS: list[tuple[Any, str, str, str]] = [
     ([condition(default=[step(action="fs.x")])], "ACTION_UNAVAILABLE", "steps[0].config.default[0].action", ""),
     ([step(params=[])], "VALIDATION_ERROR", "steps[0].params", "/steps/0/params"),
     ([step(action="http.get", params={"url": 5})], "VALIDATION_ERROR", "steps[0].params", "/steps/0/params/url"),
-    ([step(depends_on="b")], "VALIDATION_ERROR", "steps[0].depends_on", "/steps/0/depends_on"),
+    ([step(depends_on="b"), B], "VALIDATION_ERROR", "steps[0].depends_on", "/steps/0/depends_on"),
     ([step(depends_on=[5])], "VALIDATION_ERROR", "steps[0].depends_on[0]", "/steps/0/depends_on/0"),
     ([step(depends_on=["nobody"])], "VALIDATION_ERROR", "steps[0].depends_on[0]", "/steps/0/depends_on/0"),
     ([step(depends_on=["b", "b"]), B], "VALIDATION_ERROR", "steps[0].depends_on[1]", "/steps/0/depends_on/1"),

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from opcode_cel.advice import advice
 from opcode_cel.faults import BudgetFault, CelFault, CompileFault, EngineLimitFault
 from opcode_cel.shape import Shape, references_of, shape_of
-from opcode_cel.tokens import Token, place, tokenize
+from opcode_cel.tokens import Token, picture_of, place, tokenize
 from opcode_cel.values import VARIABLES, Intake
 from opcode_kernel import ExpressionError, Json, References
 
@@ -55,6 +56,7 @@ class CelEvaluator:
         return NativeEngine()
 
     def _compile(self, text: str) -> CelProgram:
+        tokens: Sequence[Token] = ()
         try:
             if len(text) > MAX_TEXT:
                 raise CompileFault(f"expected at most {MAX_TEXT} characters, found {len(text)}", 0)
@@ -65,7 +67,7 @@ class CelEvaluator:
             shape = shape_of(tokens)
             return CelProgram(text, tokens, shape, self._fast(text, tokens), self._seconds)
         except CompileFault as fault:
-            raise _invalid(fault, text) from None
+            raise _invalid(fault, text, tokens) from None
         except UnicodeEncodeError as error:
             raise _invalid(CompileFault("expected valid Unicode, found a lone surrogate", error.start), text) from None
 
@@ -131,6 +133,10 @@ class CelProgram:
         return ExpressionError(f"cel: {problem}", missing=missing, details={"expression": self.text})
 
 
-def _invalid(fault: CompileFault, text: str) -> ExpressionError:
-    where = f"{place(text, fault.offset)}: " if fault.offset >= 0 else ""
-    return ExpressionError(f"cel: {where}{fault}", code="VALIDATION_ERROR", details={"expression": text[:MAX_TEXT]})
+def _invalid(fault: CompileFault, text: str, tokens: Sequence[Token] = ()) -> ExpressionError:
+    problem = str(fault)
+    more, offset = advice(problem, fault.offset, tokens)
+    where, picture = (f"{place(text, offset)}: ", picture_of(text, offset)) if offset >= 0 else ("", "")
+    return ExpressionError(
+        f"cel: {where}{problem}{more}{picture}", code="VALIDATION_ERROR", details={"expression": text[:MAX_TEXT]}
+    )

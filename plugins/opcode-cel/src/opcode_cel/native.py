@@ -12,9 +12,10 @@ from typing import Any
 
 from cel_expr_python import cel
 
+from opcode_cel.advice import in_words
 from opcode_cel.faults import CelFault, CompileFault, EngineLimitFault
 from opcode_cel.numbers import PROMOTED
-from opcode_cel.tokens import Token
+from opcode_cel.tokens import Token, offset_of
 from opcode_cel.values import VARIABLES, text_of, to_json
 from opcode_kernel import Json
 
@@ -29,6 +30,11 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 _STATUS = re.compile(r"\A[A-Z_]+: |\s*\[[A-Z_]+\]\Z")
 _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
+#: What the library says in words of its own, and what is meant.
+_MEANT = {
+    "Applying SELECT to non-message type": "expected an object to read a field of, found another value",
+    "No matching overloads found : <jump_condition>": "expected a bool before ?, found another value",
+}
 _LIMITS = ("recursion depth", "recursion limit", "Iteration budget")
 _NAMES = {
     "NULL": "null_type", "TIMESTAMP": "google.protobuf.Timestamp", "DURATION": "google.protobuf.Duration",
@@ -54,7 +60,7 @@ class NativeEngine:
         try:
             expression = self._environment.compile(_with_own_text(text, tokens))
         except (RuntimeError, ValueError) as error:
-            raise _compile_fault(str(error)) from None
+            raise _compile_fault(str(error), text) from None
         evaluate, failed = expression.eval, _TYPE.ERROR
 
         def run(variables: dict[str, Any]) -> Json:
@@ -105,15 +111,15 @@ def _with_own_text(text: str, tokens: Sequence[Token]) -> str:
     return "".join([*pieces, text[done:]])
 
 
-def _compile_fault(report: str) -> Exception:
+def _compile_fault(report: str, text: str) -> Exception:
     if any(limit in report for limit in _LIMITS):
         return EngineLimitFault(report)
     found = _PLACE.findall(report)
     if not found:
         return CompileFault(_readable(report))
-    line, column, message = found[0]
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return CompileFault(f"line {line}, column {column}: {_readable(message)}{more}")
+    # A name that does not exist is the likely cause of whatever else does not fit.
+    line, column, message = next((each for each in found if "undeclared reference" in each[2]), found[0])
+    return CompileFault(in_words(_readable(message)), offset_of(text, int(line), int(column)) if int(line) > 0 else -1)
 
 
 def _fault(report: str) -> Exception:
@@ -127,7 +133,8 @@ def _fault(report: str) -> Exception:
 
 
 def _readable(report: str) -> str:
-    return _STATUS.sub("", report).replace(_TEXT, "string").replace(" (in container '')", "").strip()
+    plain = _STATUS.sub("", report).replace(_TEXT, "string").replace(" (in container '')", "").strip()
+    return _MEANT.get(plain, plain)
 
 
 def _type_name(value: Any) -> str:

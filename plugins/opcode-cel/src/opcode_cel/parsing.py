@@ -101,6 +101,8 @@ def _misfit(tokens: Sequence[Token], starts: list[int], error: CELParseError) ->
     ended = getattr(getattr(error.__context__, "token", None), "type", "") == "$END"
     if ended or column is None or column < 1:
         last = tokens[-1]
-        return CompileFault("expected more, found the end of the text", last.start + len(last.text))
+        return CompileFault(
+            "expected a value, an operator or a bracket, found the end of the text", last.start + len(last.text)
+        )
     token = tokens[max(bisect_right(starts, column - 1) - 1, 0)]
     return CompileFault(f"expected something else, found {token.text[:40]}", token.start)

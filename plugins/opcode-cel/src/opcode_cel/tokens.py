@@ -59,6 +59,23 @@ def place(text: str, offset: int) -> str:
     return f"line {line + 1}, column {offset - text.rfind(chr(10), 0, offset)}"
 
 
+def offset_of(text: str, line: int, column: int) -> int:
+    """Return the offset of a line and a column, both from 1; the end of the text for what is behind it."""
+    start = 0
+    for _ in range(line - 1):
+        start = text.find("\n", start) + 1 or len(text)
+    return min(start + max(column - 1, 0), len(text))
+
+
+def picture_of(text: str, offset: int) -> str:
+    """Return two more lines for a message: the line of the text, cut where it is long, and a caret under the place."""
+    start = text.rfind("\n", 0, offset) + 1
+    line = text[start:].partition("\n")[0]
+    first = max(0, offset - start - 50)
+    shown = "".join(char if char.isprintable() else " " for char in line[first : offset - start + 30])
+    return f"\n | {shown}\n | {'.' * (offset - start - first)}^" if shown.strip() else ""
+
+
 def _string_end(text: str, start: int, opening: str) -> int:
     quote = opening[-1]
     raw = "r" in opening.lower()

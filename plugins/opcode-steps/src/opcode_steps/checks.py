@@ -54,7 +54,8 @@ def check_duration(
     if not is_given(value) or (template and has_reference(value)):
         return
     if not isinstance(value, str) or len(value) > _LONG or has_reference(value):
-        yield ConfigProblem(key, f"expected a duration such as 30s or 1h30m, found {shown(value)}")
+        hint = f"; write {value}s for seconds" if type(value) is int and 0 < value < 10**9 else ""
+        yield ConfigProblem(key, f"expected a duration such as 30s or 1h30m, found {shown(value)}{hint}")
         return
     try:
         seconds = parse_duration(value)
@@ -69,7 +70,8 @@ def check_count(config: dict[str, Json], key: str) -> Iterator[ConfigProblem]:
     """An optional whole number of at least 1."""
     value = config.get(key)
     if value is not None and (type(value) is not int or value < 1):
-        yield ConfigProblem(key, f"expected a whole number of at least 1, found {shown(value)}")
+        hint = "; write it without quotes" if isinstance(value, str) and value.isdecimal() else ""
+        yield ConfigProblem(key, f"expected a whole number of at least 1, found {shown(value)}{hint}")
 
 
 def check_steps(config: dict[str, Json], key: str) -> Iterator[ConfigProblem]:

@@ -158,7 +158,8 @@ def _context(step: StepView, question: Question) -> dict[str, Json]:
 def _check_option(option: Json, index: int, ids: dict[str, None]) -> Iterator[ConfigProblem]:
     where = f"options[{index}]"
     if not isinstance(option, dict):
-        yield ConfigProblem(where, f'expected an object with a non-empty "id", found {shown(option)}')
+        hint = f'; write {{"id": "{option}"}}' if isinstance(option, str) and option.isalnum() else ""
+        yield ConfigProblem(where, f'expected an object with a non-empty "id", found {shown(option)}{hint}')
         return
     name, description = option.get("id"), option.get("description")
     if not isinstance(name, str) or not name.strip():

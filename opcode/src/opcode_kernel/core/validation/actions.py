@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from opcode_kernel.core.evaluator import Evaluator
 from opcode_kernel.core.place import Place, at, locate
 from opcode_kernel.core.tree import StepNode
 from opcode_kernel.core.validation.issues import Issues, replace_at, shown
+from opcode_kernel.core.validation.nearness import near_miss
 from opcode_kernel.core.validation.vocabulary import Vocabulary
-from opcode_kernel.errors import Json
+from opcode_kernel.errors import Json, OpcodeError
 
 #: Families that ship with the bundle: nothing installed later adds to them, so an unknown name is a mistake.
 _BUILT_IN = frozenset({"http", "fs", "shell", "crypto", "assert", "expr", "workflow"})
@@ -14,7 +16,9 @@ _BUILT_IN = frozenset({"http", "fs", "shell", "crypto", "assert", "expr", "workf
 
 def check_action(node: StepNode, vocabulary: Vocabulary, issues: Issues) -> None:
     """Check the action and the params of one step."""
-    name = node.raw["action"]
+    name = node.raw.get("action")
+    if not isinstance(name, str) or not name:
+        return
     if vocabulary.has_action(name):
         _check_params(node, name, vocabulary, issues)
         return
@@ -52,10 +56,13 @@ def is_dynamic(value: Json) -> bool:
 
 
 def _check_params(node: StepNode, action: str, vocabulary: Vocabulary, issues: Issues) -> None:
-    params = node.raw.get("params") or {}
-    if any("${{" in key for key in params):
-        return  # which params there are is only known at run time
+    params = node.raw.get("params")
+    if params is None:
+        params = {}
+    if not isinstance(params, dict) or any("${{" in key for key in params):
+        return  # which params there are is not known, or only at run time
     place = node.place.key("params")
+    unknown = _mend_names(place, params, action, vocabulary, issues)
     for where, message in vocabulary.check_params(action, params, is_dynamic):
         tokens = locate(params, where) if where != "params" else ()
         there = at(params, tokens) is not None
@@ -64,5 +71,46 @@ def _check_params(node: StepNode, action: str, vocabulary: Vocabulary, issues: I
             # The published path is the one of the params; the pointer leads to the very value.
             Place(place.path, here.tokens), f"{where}: {message}", details={"param": where},
         )  # fmt: skip
+    for name in unknown:
+        names = ", ".join(vocabulary.param_names(action))
+        issues.warn(
+            place.key(name), f"the action {action} does not read the param {shown(name)}; "
+            + (f"it takes {names}" if names else "it takes none, so remove it"),
+        )  # fmt: skip
+    for name, language in vocabulary.programs(action).items():
+        _check_program(place.key(name), params.get(name), vocabulary.evaluators.get(language), issues)
+
+
+def _mend_names(
+    place: Place, params: dict[str, Json], action: str, vocabulary: Vocabulary, issues: Issues
+) -> list[str]:
+    """Report and rename misspelt params, and return those that the action does not read."""
+    unknown: list[str] = []
+    names = tuple(vocabulary.param_names(action))
     for name in vocabulary.unknown_params(action, params):
-        issues.warn(place.key(name), f"the action {action} does not read the param {shown(name)}; remove it")
+        meant = near_miss(name, names) if len(name) <= 64 else None
+        if meant is None:
+            unknown.append(name)
+            continue
+        here, there = place.key(name), place.key(meant)
+        taken = params.get(meant) is not None
+        issues.error(
+            here, f"expected the param {meant!r}, found {shown(name)}; "
+            + (f"remove it, {meant!r} is there already" if taken else "rename it"), did_you_mean=meant,
+            patch=[{"op": "remove", "path": here.pointer}] if taken
+            else [{"op": "move", "from": here.pointer, "path": there.pointer}],
+        )  # fmt: skip
+        if not taken:
+            params[meant] = params.pop(name)
+            issues.moved(there, here)
+    return unknown
+
+
+def _check_program(place: Place, text: Json, evaluator: Evaluator | None, issues: Issues) -> None:
+    """Compile the constant text of a program; one with references is only known at run time."""
+    if evaluator is None or not isinstance(text, str) or not text.strip() or "${{" in text:
+        return
+    try:
+        evaluator.compile(text)
+    except OpcodeError as error:
+        issues.error(place, error.message)

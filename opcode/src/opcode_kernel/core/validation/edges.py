@@ -11,8 +11,8 @@ from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.core.validation.issues import Issues, Patch
 
 
-def check_graph(tree: Tree, readings: Iterable[Reading], issues: Issues) -> Graph:
-    """Build the graph and report on it."""
+def check_graph(tree: Tree, readings: Iterable[Reading], uncertain: frozenset[str], issues: Issues) -> Graph:
+    """Build the graph and report on it; what the `uncertain` steps should wait for is not known."""
     graph = Graph.of_tree(tree)
     place = tree.top.place
     for cycle in graph.cycles:
@@ -26,14 +26,18 @@ def check_graph(tree: Tree, readings: Iterable[Reading], issues: Issues) -> Grap
             f"the step {name!r} never runs: everything it waits for is behind a cycle",
         )
     if graph.implicit or graph.refused:
-        _report_reads(graph, tree, readings, issues)
+        _report_reads(graph, tree, readings, uncertain, issues)
     return graph
 
 
-def _report_reads(graph: Graph, tree: Tree, readings: Iterable[Reading], issues: Issues) -> None:
+def _report_reads(
+    graph: Graph, tree: Tree, readings: Iterable[Reading], uncertain: frozenset[str], issues: Issues
+) -> None:
     first = _first_reads(tree, readings, {*graph.implicit, *graph.refused})
     cyclic = {name for cycle in graph.cycles for name in cycle}
     for name, others in graph.implicit.items():
+        if name in uncertain:
+            continue
         node = tree.top.by_id[name]
         for other in others:
             if graph.cycles and not (name in cyclic and other in cyclic):

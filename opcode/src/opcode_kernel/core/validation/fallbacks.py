@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from opcode_kernel.core.place import Place
 from opcode_kernel.core.tree import StepNode, Tree
+from opcode_kernel.core.validation.fields import STRATEGIES
 from opcode_kernel.core.validation.issues import Issues, replace_at, shown
 
 
@@ -30,9 +31,10 @@ def _place(node: StepNode) -> Place:
 def _check(node: StepNode, name: str, tree: Tree, issues: Issues) -> StepNode | None:
     here = _place(node)
     found = tree.fallback_of(node)
-    if node.raw["on_error"].get("strategy") != "fallback_step":
+    strategy = node.raw["on_error"].get("strategy")
+    if strategy in STRATEGIES and strategy != "fallback_step":
         issues.warn(
-            here, f"fallback_step has no effect with the strategy {shown(node.raw['on_error'].get('strategy'))}, and "
+            here, f"fallback_step has no effect with the strategy {shown(strategy)}, and "
             f"{name!r} will only ever run as a fallback; set the strategy to fallback_step",
         )  # fmt: skip
     if found is node:
@@ -45,9 +47,11 @@ def _check(node: StepNode, name: str, tree: Tree, issues: Issues) -> StepNode | 
 
 
 def _unknown(node: StepNode, name: str, here: Place, tree: Tree, issues: Issues) -> None:
+    if issues.nameless:
+        return
     in_hook = node.top.siblings.is_hook
     reachable = dict.fromkeys((*node.siblings.by_id, *(() if in_hook else tree.top.by_id)))
-    guess = issues.suggest(name, lambda: [other for other in reachable if other != node.id])
+    guess = issues.suggest(name, lambda: [other for other in reachable if other not in ("", node.id)])
     wanted = "a sibling, since a hook may not use steps of the workflow" if in_hook else "a sibling or a top-level step"
     issues.error(
         here, f"expected the id of {wanted}, found {shown(name)}; {guess.hint}", did_you_mean=guess.meant,

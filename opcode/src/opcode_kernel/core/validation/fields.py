@@ -1,28 +1,54 @@
 """The keys of the definition format as tables (spec 01 sections 1.1 to 1.4), and the check of one value against them.
 
 A null stands for an absent key, and so does an empty text where the key is optional: both are what clients of
-other languages write for "nothing".
+other languages write for "nothing". What can only mean one thing is mended in the object that is checked, so that the
+later stages can look at it: give a copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from opcode_kernel.core.place import Place
-from opcode_kernel.core.text import json_type, parse_duration
+from opcode_kernel.core.text import compact_json, json_type, parse_duration
 from opcode_kernel.core.validation.issues import Issues, an, replace_at, shown
+from opcode_kernel.core.validation.keys import mend_keys, translate_keys, warn_unknown
 from opcode_kernel.core.validation.nearness import near_miss
+from opcode_kernel.core.validation.words import DEFINITION_WORDS, Words
 from opcode_kernel.errors import Json
+
+STRATEGIES = ("ignore", "fail_workflow", "fallback_step", "retry")
+
+
+def _listed(value: Json) -> Json:
+    return [value] if isinstance(value, str) else None
+
+
+def _times(value: Json) -> Json:
+    return {"max": value} if type(value) is int and 0 <= value < 10**6 else None
+
+
+def _spelt(value: Json) -> Json:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else None
+
+
+def _handled(value: Json) -> Json:
+    meant = near_miss(value, STRATEGIES) if isinstance(value, str) else None
+    return {"strategy": meant} if meant not in (None, "fallback_step") else None
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key: a JSON type, or `any`, `duration` (above zero), `delay` (zero allowed) or `count` (whole, from zero)."""
+    """One key: a JSON type, or `any`, `duration` (above zero), `delay` (zero allowed) or `count` (whole, from zero).
+
+    `short` turns a shorter spelling that people use into the value it stands for, or returns None.
+    """
 
     kind: str
     choices: tuple[str, ...] = ()
     required: bool = False
+    short: Callable[[Json], Json] | None = None
 
 
 DEFINITION: Mapping[str, Field] = {
@@ -41,11 +67,11 @@ STEP: Mapping[str, Field] = {
     "type": Field("string"),
     "action": Field("string"),
     "params": Field("object"),
-    "depends_on": Field("array"),
-    "condition": Field("string"),
+    "depends_on": Field("array", short=_listed),
+    "condition": Field("string", short=_spelt),
     "timeout": Field("duration"),
-    "retry": Field("object"),
-    "on_error": Field("object"),
+    "retry": Field("object", short=_times),
+    "on_error": Field("object", short=_handled),
     "config": Field("object"),
 }
 RETRY: Mapping[str, Field] = {
@@ -56,24 +82,32 @@ RETRY: Mapping[str, Field] = {
     "jitter": Field("boolean"),
 }
 ON_ERROR: Mapping[str, Field] = {
-    "strategy": Field("string", ("ignore", "fail_workflow", "fallback_step", "retry"), required=True),
+    "strategy": Field("string", STRATEGIES, required=True),
     "fallback_step": Field("string"),
 }
 
-_ANNOTATIONS = frozenset({"name", "description", "notes"})
-
 
 def check_fields(place: Place, value: dict[str, Json], fields: Mapping[str, Field], issues: Issues) -> None:
-    """Check the known keys of an object, then look for unknown ones."""
+    """Mend the keys of an object, then check the values of the known ones."""
+    words: Words = DEFINITION_WORDS if fields is DEFINITION else {}
+    unknown = mend_keys(place, value, fields, issues, words=words)
+    warn_unknown(place, translate_keys(place, value, unknown, fields, words, issues), fields, issues)
+    check_values(place, value, fields, issues)
+
+
+def check_values(
+    place: Place, value: dict[str, Json], fields: Mapping[str, Field], issues: Issues, *, skip: Collection[str] = ()
+) -> None:
+    """Check the values of the known keys of an object, those in `skip` excepted."""
     for name, field in fields.items():
-        given = value.get(name)
-        if given is not None or field.required:
-            check_value(place, name, given, field, issues)
-    check_keys(place, value, fields, issues)
+        if name in skip:
+            continue
+        if value.get(name) is not None or field.required:
+            _check_value(place, value, name, field, issues)
 
 
-def check_value(owner: Place, name: str, value: Json, field: Field, issues: Issues) -> None:
-    """Check the value of one key of the object at `owner`."""
+def _check_value(owner: Place, holder: dict[str, Json], name: str, field: Field, issues: Issues) -> None:
+    value = holder.get(name)
     if value is None or (value == "" and isinstance(value, str) and field.kind != "any"):
         if field.required:
             wanted = f"one of {', '.join(field.choices)}" if field.choices else an(_worded(field.kind))
@@ -84,33 +118,29 @@ def check_value(owner: Place, name: str, value: Json, field: Field, issues: Issu
         return
     place = owner.key(name)
     meant = near_miss(value, field.choices) if field.choices and isinstance(value, str) else None
-    patch = replace_at(place, meant) if meant else None
-    issues.error(place, problem + (f"; did you mean {meant!r}" if meant else ""), did_you_mean=meant, patch=patch)
+    mended: Json = meant
+    if meant is not None:
+        holder[name] = meant
+        problem += f"; did you mean {meant!r}?"
+    elif (mended := _mended(value, field)) is not None:
+        holder[name] = mended.copy() if isinstance(mended, dict | list) else mended  # the patch keeps its own
+        problem += f"; write {compact_json(mended) if len(str(value)) <= 60 else 'it inside brackets'}"
+    else:
+        issues.error(place, problem)
+        return
+    issues.error(place, problem, did_you_mean=meant, patch=replace_at(place, mended))
 
 
-def check_keys(place: Place, value: dict[str, Json], known: Iterable[str], issues: Issues) -> None:
-    """Refuse misspelt keys, and warn about the others that nobody will read."""
-    names = tuple(known)
-    for key in value:
-        if key in names or key in _ANNOTATIONS or key.startswith("x-"):
-            continue
-        meant = near_miss(key, names) if len(key) <= 64 else None
-        here = place.key(key)
-        if meant is None:
-            issues.warn(
-                here, f"the key {shown(key)} is unknown and will be ignored; known are {', '.join(names) or 'none'}"
-                " (prefix it with x- to keep it as a note)",
-            )  # fmt: skip
-            continue
-        there = place.key(meant)
-        taken = value.get(meant) is not None
-        issues.error(
-            here,
-            f"expected the key {meant!r}, found {shown(key)}; "
-            + (f"remove it, {meant!r} is there already, or prefix it with x-" if taken else "rename it"),
-            did_you_mean=meant,
-            patch=None if taken else [{"op": "move", "from": here.pointer, "path": there.pointer}],
-        )
+def _mended(value: Json, field: Field) -> Json:
+    """Return the value in the right form, where it can only mean one thing."""
+    if field.short is not None:
+        return field.short(value)
+    if isinstance(value, str):
+        if field.kind == "boolean":
+            return {"true": True, "false": False}.get(value.lower())
+        if field.kind == "count" and value.isascii() and value.isdecimal() and len(value) < 7:
+            return int(value)
+    return None
 
 
 def _problem(value: Json, field: Field) -> str | None:

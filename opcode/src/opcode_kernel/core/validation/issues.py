@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from opcode_kernel.core.place import Place
+from opcode_kernel.core.place import Place, Token
 from opcode_kernel.core.text import json_type
 from opcode_kernel.core.validation.nearness import Suggestions
 from opcode_kernel.errors import Json
@@ -57,6 +57,9 @@ class Issues:
         self.errors: list[Issue] = []
         self.warnings: list[Issue] = []
         self.suggest = Suggestions()
+        #: Whether some step could not be given a name: then an unknown name may be its, and is no mistake of its own.
+        self.nameless = False
+        self._moved: dict[tuple[Token, ...], tuple[Place, Place]] = {}
 
     def error(
         self, place: Place, message: str, *, code: str = "VALIDATION_ERROR", did_you_mean: str | None = None,
@@ -71,6 +74,26 @@ class Issues:
     ) -> None:  # fmt: skip
         """Add a warning: the definition is accepted."""
         self.warnings.append(Issue(place, code, "warning", message, did_you_mean, details or {}, patch))
+
+    def moved(self, mended: Place, written: Place) -> None:
+        """Remember that what the stages find at `mended` was written elsewhere, under a wrong key."""
+        self._moved[mended.tokens] = (mended, written)
+
+    def where_written(self, place: Place) -> Place:
+        """Return the place in the definition as it was written; patches keep to the mended one."""
+        if not self._moved:
+            return place
+        count = len(place.tokens)
+        while count:
+            found = self._moved.get(place.tokens[:count])
+            if found is not None:
+                mended, written = found
+                inside = place.path.startswith(mended.path)
+                path = written.path + place.path[len(mended.path) :] if inside else place.path
+                place = Place(path, (*written.tokens, *place.tokens[count:]))
+                count = len(written.tokens)
+            count -= 1
+        return place
 
 
 def replace_at(place: Place, value: Json) -> Patch:

@@ -36,17 +36,20 @@ def near_miss(name: str, known: tuple[str, ...]) -> str | None:
     """Return the one known name that `name` is a misspelling of.
 
     Near means equal but for case, `-` and `_`, or at most two edits away. For names of up to three letters one edit
-    is the bound, or every word of two letters would be a misspelt `id`. Two equally near names make none.
+    is the bound (their letters in another order count as one), or every word of two letters would be a misspelt `id`,
+    and for a single letter none. Two equally near names make none.
 
-    >>> near_miss("dependsOn", ("depends_on", "id")), near_miss("ui", ("id",)), near_miss("label", ("id", "action"))
-    ('depends_on', None, None)
+    >>> near_miss("dependsOn", ("depends_on", "id")), near_miss("ui", ("id",)), near_miss("ulr", ("url", "body"))
+    ('depends_on', None, 'url')
     """
     folded = _folded(name)
     best: list[str] = []
     distance = 3
     for candidate in known:
-        bound = 1 if len(candidate) <= 3 else 2
+        bound = 0 if len(candidate) < 2 else 1 if len(candidate) <= 3 else 2
         found = 0 if _folded(candidate) == folded else edit_distance(name, candidate, bound)
+        if found > bound and bound == 1 and sorted(name) == sorted(candidate):
+            found = 1
         if found <= bound and found <= distance:
             best = [candidate] if found < distance else [*best, candidate]
             distance = found

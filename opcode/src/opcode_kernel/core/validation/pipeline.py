@@ -1,4 +1,8 @@
-"""The stages in order (spec 01 section 2.2): structure first, and when that holds everything else at once."""
+"""The stages in order (spec 01 section 2.2), each on all that it can look at without guessing.
+
+A problem of one stage never hides what another one finds elsewhere, and never shows a second time as its own consequence:
+structure mends its copy of the definition, and what could not be mended is left out by the stages after it.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +37,15 @@ def validate(
     to run is validated without `output_schema` and `triggers`.
     """
     issues = Issues()
-    check_structure(definition, vocabulary, limits, issues)
-    if not issues.errors:
-        tree = Tree(definition, vocabulary.step_types)
-        graph_is_sound = check_semantics(definition, tree, vocabulary, issues)
+    mended = check_structure(definition, vocabulary, limits, issues)
+    if mended is not None:
+        tree = Tree(mended, vocabulary.step_types)
+        sound = check_semantics(mended, tree, vocabulary, issues)
         reader = Reader(vocabulary.evaluators)
         readings = list(reader.of_tree(tree))
-        if graph_is_sound:
-            check_graph(tree, readings, issues)
-        check_slots(definition, tree, readings, reader, input_schema, issues)
-        check_schemas(vocabulary, input_schema, output_schema, triggers, issues)
+        if sound.fallbacks:
+            check_graph(tree, readings, sound.uncertain, issues)
+        check_slots(mended, tree, readings, reader, vocabulary, input_schema, issues)
+    check_schemas(vocabulary, input_schema, output_schema, triggers, issues)
     beside = {"input_schema": input_schema, "output_schema": output_schema, "triggers": triggers}
     return report(issues, {**definition, **beside} if isinstance(definition, dict) else definition)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opcode_kernel.core.place import Token
 from opcode_kernel.core.validation.issues import Issue, Issues
@@ -53,11 +53,13 @@ class Report:
 def report(issues: Issues, definition: Json) -> Report:
     """Sort what was collected by document position; what stands at one place keeps the order of the stages."""
     position = _Positions(definition)
-    return Report(_sorted(issues.errors, position), _sorted(issues.warnings, position))
+    return Report(_sorted(issues, issues.errors, position), _sorted(issues, issues.warnings, position))
 
 
-def _sorted(issues: Sequence[Issue], position: _Positions) -> tuple[Issue, ...]:
-    return tuple(sorted(issues, key=lambda issue: position.of(issue.place.tokens)))
+def _sorted(issues: Issues, found: Sequence[Issue], position: _Positions) -> tuple[Issue, ...]:
+    written = [(issue, issues.where_written(issue.place)) for issue in found]
+    placed = [issue if place is issue.place else replace(issue, place=place) for issue, place in written]
+    return tuple(sorted(placed, key=lambda issue: position.of(issue.place.tokens)))
 
 
 class _Positions:

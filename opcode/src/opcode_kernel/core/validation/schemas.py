@@ -51,7 +51,7 @@ def _check_triggers(place: Place, triggers: Json, issues: Issues) -> None:
     if not isinstance(triggers, dict):
         issues.error(place, f'expected an object such as {{"cron": [...]}}, found {shown(triggers)}')
         return
-    check_fields(place, triggers, _TRIGGERS, issues)
+    check_fields(place, triggers := dict(triggers), _TRIGGERS, issues)
     for kind, fields in _KINDS.items():
         entries = triggers.get(kind)
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):
@@ -59,7 +59,7 @@ def _check_triggers(place: Place, triggers: Json, issues: Issues) -> None:
             if not isinstance(entry, dict):
                 issues.error(here, f"expected a trigger, which is an object, found {shown(entry)}")
                 continue
-            check_fields(here, entry, fields, issues)
+            check_fields(here, entry := dict(entry), fields, issues)
             expression = entry.get("expression")
             if (
                 kind == "cron"

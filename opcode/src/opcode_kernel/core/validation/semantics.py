@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from opcode_kernel.core.place import at, locate
+from opcode_kernel.core.step_type import StepType
 from opcode_kernel.core.text import parse_duration
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.core.validation.actions import check_action
 from opcode_kernel.core.validation.fallbacks import check_fallbacks
 from opcode_kernel.core.validation.issues import Issues, replace_at, shown
 from opcode_kernel.core.validation.nearness import near_miss
+from opcode_kernel.core.validation.nested import NestedSteps
 from opcode_kernel.core.validation.vocabulary import Vocabulary
 from opcode_kernel.errors import Json
 
@@ -17,12 +21,22 @@ _NEVER_RETRIED = frozenset({"reasoning", "wait"})
 _MANY_RETRIES = 10
 
 
-def check_semantics(definition: dict[str, Json], tree: Tree, vocabulary: Vocabulary, issues: Issues) -> bool:
-    """Check every step, and tell whether ids and dependencies are sound enough to build a graph of them."""
+@dataclass(frozen=True, slots=True)
+class Soundness:
+    """How far the stages after this one can rely on what steps say of each other."""
+
+    #: Whether the fallbacks can be followed.
+    fallbacks: bool
+    #: The top-level steps whose `depends_on` is wrong, so that what they wait for is not known.
+    uncertain: frozenset[str]
+
+
+def check_semantics(definition: dict[str, Json], tree: Tree, vocabulary: Vocabulary, issues: Issues) -> Soundness:
+    """Check every step, and tell what the graph of them can rely on."""
     check = _Semantics(definition, tree, vocabulary, issues)
     for node in tree.nodes():
         check.step(node)
-    return check_fallbacks(tree, issues) and check.graph_is_sound
+    return Soundness(check_fallbacks(tree, issues), frozenset(check.uncertain))
 
 
 class _Semantics:
@@ -31,30 +45,30 @@ class _Semantics:
         self._tree = tree
         self._vocabulary = vocabulary
         self._issues = issues
-        self.graph_is_sound = True
+        self._nested = NestedSteps(tree)
+        self._reported = {issue.place.tokens for issue in issues.errors}
+        self.uncertain: set[str] = set()
 
     def step(self, node: StepNode) -> None:
-        """Check one step, nested ones excepted."""
-        assert node.step_type is not None, "structure has refused unknown types"
-        in_hook = node.top.siblings.is_hook
-        if node.step_type.name == "action":
-            check_action(node, self._vocabulary, self._issues)
-        else:
-            self._without_action(node)
-        self._config(node)
-        self._timeouts(node)
-        self._retry(node)
-        if in_hook:
-            self._hook(node)
-        if node.siblings.is_hook:
-            if node.raw.get("depends_on"):
-                self._issues.warn(
-                    node.place.key("depends_on"),
-                    "depends_on has no effect on a hook, which runs after all steps; remove it",
-                    patch=[{"op": "remove", "path": node.place.key("depends_on").pointer}],
-                )
-        else:
+        """Check one step, nested ones excepted; of a step of unknown type only what every step has."""
+        if node.step_type is not None:
+            if node.step_type.name == "action":
+                check_action(node, self._vocabulary, self._issues)
+            else:
+                self._without_action(node)
+            self._config(node, node.step_type)
+            self._timeouts(node, node.step_type)
+            self._retry(node, node.step_type)
+            if node.top.siblings.is_hook:
+                self._hook(node, node.step_type)
+        if not node.siblings.is_hook:
             self._depends_on(node)
+        elif node.raw.get("depends_on"):
+            self._issues.warn(
+                node.place.key("depends_on"),
+                "depends_on has no effect on a hook, which runs after all steps; remove it",
+                patch=[{"op": "remove", "path": node.place.key("depends_on").pointer}],
+            )
 
     def _without_action(self, node: StepNode) -> None:
         for key in ("action", "params"):
@@ -64,24 +78,24 @@ class _Semantics:
                     f"{key} has no effect on a step of type {node.raw.get('type')}; move it into an action step",
                 )
 
-    def _config(self, node: StepNode) -> None:
-        assert node.step_type is not None
-        if node.raw.get("config") is None:
+    def _config(self, node: StepNode, step_type: StepType) -> None:
+        config = node.raw.get("config")
+        if not isinstance(config, dict):
             return
-        config = node.config
         place = node.place.key("config")
-        for problem in node.step_type.check(config):
+        for problem in step_type.check(config):
             here = place.below(problem.where, locate(config, problem.where))
+            if here.tokens in self._reported:
+                continue
             found = at(config, here.tokens[len(place.tokens) :])
             meant = problem.did_you_mean
             sure = meant is not None and isinstance(found, str) and near_miss(found, (meant,)) == meant
             add = self._issues.warn if problem.severity == "warning" else self._issues.error
             add(here, problem.message, did_you_mean=meant, patch=replace_at(here, meant) if sure else None)
 
-    def _timeouts(self, node: StepNode) -> None:
+    def _timeouts(self, node: StepNode, step_type: StepType) -> None:
         """A time limit inside the config that an outer, shorter one makes unreachable."""
-        assert node.step_type is not None
-        inner = _seconds(node.config.get("timeout")) if "timeout" in node.step_type.keys else None
+        inner = _seconds(node.config.get("timeout")) if "timeout" in step_type.keys else None
         if inner is None:
             return
         for what, text in (("step", node.raw.get("timeout")), ("workflow", self._definition.get("timeout"))):
@@ -93,15 +107,14 @@ class _Semantics:
                     f"shorten it or extend the {what} timeout",
                 )
 
-    def _retry(self, node: StepNode) -> None:
-        assert node.step_type is not None
+    def _retry(self, node: StepNode, step_type: StepType) -> None:
         retry = node.raw.get("retry")
         if not isinstance(retry, dict):
             return
         place = node.place.key("retry")
-        if node.step_type.name in _NEVER_RETRIED:
+        if step_type.name in _NEVER_RETRIED:
             self._issues.warn(
-                place, f"retry has no effect on a step of type {node.step_type.name}; remove it",
+                place, f"retry has no effect on a step of type {step_type.name}; remove it",
                 patch=[{"op": "remove", "path": place.pointer}],
             )  # fmt: skip
         most = retry.get("max")
@@ -111,9 +124,8 @@ class _Semantics:
                 "often rarely succeeds later",
             )  # fmt: skip
 
-    def _hook(self, node: StepNode) -> None:
-        assert node.step_type is not None
-        name = node.step_type.name
+    def _hook(self, node: StepNode, step_type: StepType) -> None:
+        name = step_type.name
         if name == "reasoning" or (name == "wait" and node.config.get("signal") is not None):
             what = "a decision" if name == "reasoning" else "a signal"
             self._issues.error(
@@ -122,27 +134,32 @@ class _Semantics:
             )  # fmt: skip
 
     def _depends_on(self, node: StepNode) -> None:
-        names = node.raw.get("depends_on") or []
+        names = node.raw.get("depends_on")
         seen: set[str] = set()
         before = len(self._issues.errors)
-        for index, name in enumerate(names):
-            if name != node.id and name not in seen:
+        for index, name in enumerate(names if isinstance(names, list) else ()):
+            if not isinstance(name, str):
+                self.uncertain.add(node.id)
+            elif node.siblings.by_id.get(name) is node:
+                self._remove(
+                    node, index, f"expected another step, found {shown(name)} itself", "CYCLE_DETECTED", [name]
+                )
+            elif name in seen:
+                self._remove(node, index, f"expected each dependency once, found {shown(name)} again")
+            else:
                 seen.add(name)
                 self._dependency(node, index, name)
-                continue
-            here = node.place.key("depends_on").item(index)
-            remove = [{"op": "remove", "path": here.pointer}]
-            if name == node.id:
-                self._issues.error(
-                    here, f"expected another step, found {shown(name)} itself; remove it", code="CYCLE_DETECTED",
-                    details={"cycle": [name]}, patch=remove,
-                )  # fmt: skip
-            else:
-                self._issues.error(
-                    here, f"expected each dependency once, found {shown(name)} again; remove it", patch=remove
-                )
-        if node.siblings is self._tree.top and len(self._issues.errors) > before:
-            self.graph_is_sound = False
+        if len(self._issues.errors) > before or not isinstance(names, list | None):
+            self.uncertain.add(node.id)
+
+    def _remove(
+        self, node: StepNode, index: int, problem: str, code: str = "VALIDATION_ERROR", cycle: list[str] | None = None
+    ) -> None:
+        here = node.place.key("depends_on").item(index)
+        self._issues.error(
+            here, f"{problem}; remove it", code=code, details={"cycle": cycle} if cycle else None,
+            patch=[{"op": "remove", "path": here.pointer}],
+        )  # fmt: skip
 
     def _dependency(self, node: StepNode, index: int, name: str) -> None:
         nested = node.siblings is not self._tree.top
@@ -151,18 +168,44 @@ class _Semantics:
             return
         here = node.place.key("depends_on").item(index)
         if other is not None:
+            before = f"before {node.id!r}" if node.id else "before this step"
             self._issues.error(
-                here, f"expected a step that runs before {node.id!r}, found {shown(name)}, which comes later in this list; "
+                here, f"expected a step that runs {before}, found {shown(name)}, which comes later in this list; "
                 "nested steps run in the order written, so swap them",
             )  # fmt: skip
             return
-        known = node.siblings.steps[: node.position if nested else None]
-        guess = self._issues.suggest(name, lambda: [step.id for step in known if step is not node])
         wanted = "the id of an earlier step of the same list" if nested else "the id of a top-level step"
+        if (inside := self._nested.find(name)) is not None and not nested and inside.top.siblings is self._tree.top:
+            self._inside(node, index, inside.top, f"expected {wanted}, found {shown(name)}, which runs inside")
+            return
+        if nested and name in self._tree.top.by_id:
+            self._issues.error(
+                here, f"expected {wanted}, found {shown(name)}, which is a top-level step; let {node.top.id!r}, which this "
+                "step is in, depend on it" if node.top.id else "steps around this one depend on it",
+            )  # fmt: skip
+            return
+        if self._issues.nameless:
+            self.uncertain.add(node.id)
+            return
+        known = node.siblings.steps[: node.position if nested else None]
+        guess = self._issues.suggest(name, lambda: [step.id for step in known if step is not node and step.id])
         self._issues.error(
             here, f"expected {wanted}, found {shown(name)}; {guess.hint}", did_you_mean=guess.meant,
             patch=replace_at(here, guess.meant) if guess.sure else None,
         )  # fmt: skip
+        if guess.sure:
+            node.raw["depends_on"][index] = guess.meant
+
+    def _inside(self, node: StepNode, index: int, container: StepNode, problem: str) -> None:
+        """A dependency on a nested step can only be one on the container around it."""
+        here = node.place.key("depends_on").item(index)
+        usable = container is not node and container.id not in node.raw["depends_on"]
+        self._issues.error(
+            here, f"{problem} {container.id!r}; depend on {container.id!r}", did_you_mean=container.id,
+            patch=replace_at(here, container.id) if usable else None,
+        )  # fmt: skip
+        if usable:
+            node.raw["depends_on"][index] = container.id
 
 
 def _seconds(value: Json) -> float | None:

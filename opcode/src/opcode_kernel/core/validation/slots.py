@@ -9,6 +9,9 @@ from opcode_kernel.core.place import Place, at
 from opcode_kernel.core.reading import Reader, Reading
 from opcode_kernel.core.tree import StepNode, Tree, loop_depth
 from opcode_kernel.core.validation.issues import Issues, Patch, replace_at, shown
+from opcode_kernel.core.validation.nested import NestedSteps, how_to_read
+from opcode_kernel.core.validation.outputs import unknown_field
+from opcode_kernel.core.validation.vocabulary import Vocabulary
 from opcode_kernel.errors import Json
 
 #: What the values of the workflow itself may read. Defaults and context are resolved before any step runs.
@@ -24,11 +27,11 @@ _COMPOSED = frozenset({
 
 
 def check_slots(
-    definition: dict[str, Json], tree: Tree, readings: Iterable[Reading], reader: Reader, input_schema: Json,
-    issues: Issues,
+    definition: dict[str, Json], tree: Tree, readings: Iterable[Reading], reader: Reader, vocabulary: Vocabulary,
+    input_schema: Json, issues: Issues,
 ) -> None:  # fmt: skip
     """Check the readings of all steps, then the values of the workflow itself."""
-    check = _Slots(definition, tree, _declared_inputs(definition, input_schema), issues)
+    check = _Slots(definition, tree, vocabulary, input_schema, issues)
     for reading in readings:
         check.of_step(reading)
     for key, allowed in _WORKFLOW_VALUES.items():
@@ -37,10 +40,15 @@ def check_slots(
 
 
 class _Slots:
-    def __init__(self, definition: dict[str, Json], tree: Tree, inputs: frozenset[str] | None, issues: Issues) -> None:
+    def __init__(
+        self, definition: dict[str, Json], tree: Tree, vocabulary: Vocabulary, input_schema: Json, issues: Issues
+    ) -> None:
         self._definition = definition
         self._tree = tree
-        self._inputs = inputs
+        self._vocabulary = vocabulary
+        self._inputs = _declared_inputs(definition, input_schema)
+        self._named_inputs = _named_inputs(definition, input_schema)
+        self._nested = NestedSteps(tree)
         self._reported: set[str] = set()
         self._issues = issues
 
@@ -51,6 +59,7 @@ class _Slots:
         if names.problem is not None:
             self._issues.error(reading.place, names.problem)
             return
+        self._remarks(reading)
         if not reading.secrets and "secrets" in names.namespaces:
             self._issues.error(
                 reading.place, "expected no secrets here, found a reference to one; what this text becomes is stored and "
@@ -67,6 +76,7 @@ class _Slots:
         if names.problem is not None:
             self._issues.error(reading.place, names.problem)
             return
+        self._remarks(reading)
         for namespace in sorted(names.namespaces - allowed):
             why = "is stored and shown" if namespace == "secrets" else "is resolved where that does not exist"
             self._issues.error(
@@ -74,9 +84,36 @@ class _Slots:
                 f"expected only {', '.join(sorted(allowed))} to be read in {key}, found {namespace}; {key} {why}",
             )
         for name in names.steps if "steps" in allowed else ():
-            if self._tree.resolve(None, name) is None:
+            target = self._tree.resolve(None, name)
+            if target is None:
                 self._unknown(reading, name, lambda: self._tree.top.by_id)
+            else:
+                self._output(reading, name, target)
         self._inputs_of(reading)
+
+    def _remarks(self, reading: Reading) -> None:
+        for remark in reading.names.remarks:
+            if remark.unless_input is not None and remark.unless_input in self._named_inputs:
+                continue
+            add = self._issues.warn if remark.severity == "warning" else self._issues.error
+            add(
+                reading.place, remark.message, did_you_mean=remark.did_you_mean,
+                patch=self._repaired(reading, remark.repairs),
+            )  # fmt: skip
+
+    def _output(self, reading: Reading, name: str, target: StepNode) -> None:
+        """A field that the action of a step does not answer with."""
+        found = unknown_field(reading.names.paths, name, target, self._vocabulary)
+        if found is None:
+            return
+        unknown, known = found
+        guess = self._issues.suggest(unknown, lambda: known)
+        pattern = rf"(\bsteps\s*(?:\.\s*|\[\s*['\"]){re.escape(name)}(?:['\"]\s*\])?(?:\.output)?\.){re.escape(unknown)}(?![\w-])"
+        self._issues.warn(
+            reading.place, f"expected a field that {target.raw['action']} answers with in the output of {name!r}, found "
+            f"{shown(unknown)}; {guess.hint}", did_you_mean=guess.meant,
+            patch=self._respelt(reading, pattern, guess.meant) if guess.meant and guess.sure else None,
+        )  # fmt: skip
 
     def _loops(self, reading: Reading, node: StepNode) -> None:
         needed = reading.names.loops
@@ -95,7 +132,9 @@ class _Slots:
         target = self._tree.resolve(node, name, in_bodies=reading.own_iteration)
         if target is None:
             self._unknown(reading, name, lambda: _visible(self._tree, node))
-        elif has_default:
+            return
+        self._output(reading, name, target)
+        if has_default:
             return
         elif target is node or target in node.containers():
             what = "itself" if target is node else "which contains this step"
@@ -114,21 +153,45 @@ class _Slots:
         return any(step.siblings is target.siblings and step.position < target.position for step in around)
 
     def _unknown(self, reading: Reading, name: str, known: Callable[[], Iterable[str]]) -> None:
+        inside = self._nested.find(name)
+        if inside is not None and (reading.node is None or inside is not reading.node):
+            self._issues.error(
+                reading.place, f"expected the id of a step that can be seen from here, found {shown(name)}; "
+                + how_to_read(inside, reading.node),
+            )  # fmt: skip
+            return
+        if self._issues.nameless:
+            return
         guess = self._issues.suggest(name, known)
+        pattern = rf"(\bsteps\s*(?:\.\s*|\[\s*['\"])){re.escape(name)}(?![\w-])"
         self._issues.error(
             reading.place, f"expected the id of a step, found {shown(name)}; {guess.hint}",
             did_you_mean=guess.meant,
-            patch=self._renamed(reading, name, guess.meant) if guess.meant and guess.sure else None,
+            patch=self._respelt(reading, pattern, guess.meant) if guess.meant and guess.sure else None,
         )  # fmt: skip
 
-    def _renamed(self, reading: Reading, name: str, meant: str) -> Patch | None:
-        """Return the patch that puts the right id into the text, where the text is a value and shows the id plainly."""
-        text = at(self._definition, reading.place.tokens)
-        if not isinstance(text, str):
+    def _respelt(self, reading: Reading, pattern: str, meant: str) -> Patch | None:
+        """Return the patch that puts the right word into the text, where the text shows the wrong one plainly."""
+        return self._repair(reading, lambda text: re.sub(pattern, lambda match: match[1] + meant, text))
+
+    def _repaired(self, reading: Reading, repairs: Iterable[tuple[str, str]]) -> Patch | None:
+        def repair(text: str) -> str:
+            for old, new in repairs:
+                # Not where it is part of a right one: `{{inputs.a}}` inside of `${{inputs.a}}`.
+                text = new.join(re.split(rf"(?<![$\\]){re.escape(old)}", text))
+            return text
+
+        return self._repair(reading, repair)
+
+    def _repair(self, reading: Reading, repair: Callable[[str], str]) -> Patch | None:
+        """Mend a text in our copy, so that the next patch of the same text keeps what this one has repaired."""
+        *above, last = reading.place.tokens
+        owner: Json = at(self._definition, above)
+        text = at(owner, (last,))
+        if not isinstance(text, str) or (repaired := repair(text)) == text:
             return None
-        pattern = rf"(\bsteps\s*(?:\.\s*|\[\s*['\"])){re.escape(name)}(?![\w-])"
-        repaired, count = re.subn(pattern, lambda match: match[1] + meant, text)
-        return replace_at(reading.place, repaired) if count else None
+        owner[last] = repaired
+        return replace_at(reading.place, repaired)
 
     def _inputs_of(self, reading: Reading) -> None:
         if self._inputs is None:
@@ -151,7 +214,13 @@ def _visible(tree: Tree, node: StepNode) -> list[str]:
     around = (node, *node.containers())
     names = [step.id for inner in around for step in inner.siblings.steps] + list(tree.top.by_id)
     own = {step.id for step in around}
-    return [name for name in dict.fromkeys(names) if name not in own]
+    return [name for name in dict.fromkeys(names) if name and name not in own]
+
+
+def _named_inputs(definition: dict[str, Json], schema: Json) -> frozenset[str]:
+    """Return the names that the definition or the schema gives to inputs."""
+    named = (definition.get("inputs"), schema.get("properties") if isinstance(schema, dict) else None)
+    return frozenset(name for names in named if isinstance(names, dict) for name in names)
 
 
 def _declared_inputs(definition: dict[str, Json], schema: Json) -> frozenset[str] | None:
@@ -159,6 +228,8 @@ def _declared_inputs(definition: dict[str, Json], schema: Json) -> frozenset[str
     if not isinstance(schema, dict) or not _COMPOSED.isdisjoint(schema):
         return None
     properties, defaults = schema.get("properties"), definition.get("inputs")
+    if not isinstance(defaults, dict | None):
+        return None
     declared = set(properties) if isinstance(properties, dict) else set()
     if schema.get("additionalProperties") is not False and isinstance(defaults, dict):
         declared.update(defaults)

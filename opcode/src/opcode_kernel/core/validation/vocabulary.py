@@ -44,6 +44,18 @@ class Vocabulary(Protocol):
         """Return the given names which the action does not read."""
         ...
 
+    def param_names(self, action: str) -> Iterable[str]:
+        """Return the names of the params of an action, aliases included."""
+        ...
+
+    def programs(self, action: str) -> Mapping[str, str]:
+        """Return the params of an action that hold program text, each with the name of its language."""
+        ...
+
+    def output_schema(self, action: str) -> Mapping[str, Json]:
+        """Return the JSON Schema of the output of an action; an empty one says nothing."""
+        ...
+
     def check_schema(self, schema: Json) -> str | None:
         """Return what is wrong with a JSON Schema (draft 2020-12), or None."""
         ...

@@ -27,10 +27,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def actions(args: argparse.Namespace) -> int:
     """List all actions, or describe one."""
-    from opcode_kernel.plugin.manager import discover
+    from opcode_kernel.server.engines import load_registry
 
-    settings = settings_of(args)
-    registry = discover(only=settings.plugins, off=settings.plugins_off)
+    registry = load_registry(settings_of(args))
     if args.name is None:
         found = [registry.actions[name] for name in sorted(registry.actions)]
         if args.json:
@@ -52,10 +51,9 @@ def actions(args: argparse.Namespace) -> int:
 
 def plugins(args: argparse.Namespace) -> int:
     """List the plugins with what each of them adds."""
-    from opcode_kernel.plugin.manager import discover
+    from opcode_kernel.server.engines import load_registry
 
-    settings = settings_of(args)
-    registry = discover(only=settings.plugins, off=settings.plugins_off)
+    registry = load_registry(settings_of(args))
     rows: list[dict[str, Any]] = []
     for source in registry.sources:
         adds = sorted(f"{kind} {name}" for (kind, name), owner in registry.owners.items() if owner == source)

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,7 +40,13 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
         help="start without secrets when the vault key is wrong",
     )
     parser.add_argument(
-        "--panel", "-panel", dest="panel", nargs="?", const="true", metavar="BOOL", help="serve the web panel"
+        "--panel",
+        "-panel",
+        dest="panel",
+        nargs="?",
+        const="true",
+        metavar="BOOL",
+        help="the web panel comes later; ignored for now",
     )
 
 
@@ -57,6 +64,12 @@ def settings_of(args: argparse.Namespace) -> Settings:
     from opcode_kernel.server.settings import load_settings
 
     return load_settings({key: getattr(args, key, None) for key in (*FLAGS, "panel", "vault_optional")})
+
+
+#: The name of a definition that comes from standard input and brings none.
+STDIN = "stdin"
+
+_AROUND = ("name", "description", "definition", "input_schema", "output_schema", "triggers")
 
 
 class DefinitionFile(NamedTuple):
@@ -89,8 +102,9 @@ def read_definition(file: str) -> DefinitionFile:
         raise DefinitionError(f"{file} is not a definition in UTF-8 JSON: {error}") from None
     if not isinstance(content, dict):
         raise DefinitionError(f"{file}: expected a JSON object with a definition")
-    wrapped = content if isinstance(content.get("definition"), dict) else {"definition": content}
-    fallback = "stdin" if file == "-" else Path(file).stem
+    _check_wrapper(file, content)
+    wrapped = content if "definition" in content else {"definition": content}
+    fallback = STDIN if file == "-" else Path(file).stem
     name = wrapped.get("name")
     return DefinitionFile(
         name if isinstance(name, str) and name.strip() else fallback,
@@ -100,6 +114,19 @@ def read_definition(file: str) -> DefinitionFile:
         _typed(file, wrapped, "output_schema", dict),
         _typed(file, wrapped, "triggers", dict),
     )
+
+
+def _check_wrapper(file: str, content: dict[str, Json]) -> None:
+    """Refuse misspelt keys around a definition, which would be dropped, or make a definition of the wrapper."""
+    wrapped = "definition" in content
+    if wrapped and not isinstance(content["definition"], dict):
+        raise DefinitionError(f"{file}: definition must be an object")
+    if not wrapped and "steps" in content:
+        return
+    for key in content:
+        meant = [] if key in _AROUND else get_close_matches(key.lower(), _AROUND, n=1, cutoff=0.8)
+        if meant and meant[0] not in content and (wrapped or meant[0] == "definition"):
+            raise DefinitionError(f"{file}: unknown key {key[:60]!r}; did you mean {meant[0]!r}?")
 
 
 def _typed(file: str, content: dict[str, Json], key: str, kind: type) -> Json:

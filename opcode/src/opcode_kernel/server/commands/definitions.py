@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from opcode_kernel.errors import Json
-from opcode_kernel.server.commands.common import add_json, read_definition, say, say_json, settings_of
+from opcode_kernel.errors import Json, SettingsError
+from opcode_kernel.server.commands.common import STDIN, add_json, read_definition, say, say_json, settings_of
 
 if TYPE_CHECKING:
     from opcode_kernel.server.commands.common import DefinitionFile
@@ -17,7 +17,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare both commands."""
     parser = commands.add_parser("define", help="save a workflow file as a template")
     parser.add_argument("file", metavar="FILE", help="definition as JSON; - is stdin")
-    parser.add_argument("--name", metavar="NAME", help="template name (default: the file's)")
+    parser.add_argument("--name", metavar="NAME", help="template name (default: the file's; needed with -)")
     parser.add_argument("--description", metavar="TEXT", help="one line for lists")
     parser.add_argument("--agent", default="cli", metavar="ID", help="author (default cli)")
     parser.add_argument("--db", metavar="PATH", help="database to save to (default: the server's)")
@@ -34,6 +34,8 @@ def define(args: argparse.Namespace) -> int:
     import anyio
 
     file = read_definition(args.file)
+    if args.file == "-" and file.name == STDIN and not args.name:
+        raise SettingsError("a definition from standard input needs a name: add --name NAME")
     file = file._replace(name=args.name or file.name, description=args.description or file.description)
     saved = anyio.run(_define, settings_of(args), file, args)
     if args.json:

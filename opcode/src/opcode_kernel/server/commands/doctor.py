@@ -80,9 +80,9 @@ def _exposure(settings: Settings) -> list[Finding]:
 
 
 def _plugins(settings: Settings) -> list[Finding]:
-    from opcode_kernel.plugin.manager import discover
+    from opcode_kernel.server.engines import load_registry
 
-    registry = discover(only=settings.plugins, off=settings.plugins_off)
+    registry = load_registry(settings)
     findings = [Finding("plugins", "ok", f"{len(registry.sources)} plugins, {len(registry.actions)} actions")]
     for kind, wanted, table in (
         ("expression language", _EVALUATORS, registry.evaluators),
@@ -127,11 +127,14 @@ def _server(settings: Settings) -> list[Finding]:
     from urllib.error import URLError
     from urllib.request import urlopen
 
-    from opcode_kernel.server.instance import live_owner
+    from opcode_kernel.server.instance import bind_socket, live_owner
 
     owner = live_owner(settings.home)
+    if owner is None or not owner.url:
+        # Only for a moment, to see whether the server could have it; port 0 is always free.
+        bind_socket(settings.listen_addr).close()
     if owner is None:
-        return [Finding("server", "ok", "not running")]
+        return [Finding("server", "ok", f"not running; {settings.listen_addr} is free")]
     if not owner.url:
         return [Finding("server", "ok", f"the data directory is in use by pid {owner.pid}")]
     try:

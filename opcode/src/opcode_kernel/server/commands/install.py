@@ -65,8 +65,6 @@ def install(args: argparse.Namespace) -> int:
         return 0
     if args.no_start:
         return 0
-    if not settings.panel and not args.json:
-        say("the web panel is off; switch it on with --panel")
     return become_server(args, settings)
 
 

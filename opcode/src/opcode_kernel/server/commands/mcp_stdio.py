@@ -26,6 +26,8 @@ def mcp(args: argparse.Namespace) -> int:
 
     settings = settings_of(args)
     logs.configure(settings.log_level)
+    for warning in settings.warnings:
+        logs.get_logger().warning(warning)
     owner = live_owner(settings.home)
     url = args.url or (owner.url if owner is not None and args.db is None else "")
     if url:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from opcode_kernel.errors import Json
 from opcode_kernel.server.commands.common import (
     add_json,
+    complain,
     key_values,
     read_definition,
     say,
@@ -42,7 +44,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
     parser = commands.add_parser("run", help="run a workflow file here and now")
     parser.add_argument("file", metavar="FILE", help="definition as JSON; - is stdin")
-    parser.add_argument("--input", "-i", action="append", default=[], metavar="KEY=VALUE", help="an input of the run")
+    parser.add_argument(
+        "--input",
+        "-i",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an input of the run; VALUE is JSON where it parses as JSON, else text (n='\"3\"' is text, n=3 a number)",
+    )
     parser.add_argument(
         "--decide", action="append", default=[], metavar="STEP=CHOICE", help="answer to give when that step asks"
     )
@@ -61,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     inputs = key_values(args.input, "--input")
     answers = {key: str(value) for key, value in key_values(args.decide, "--decide").items()}
     file = read_definition(args.file)
+    for remark in unknown_inputs(file, inputs):
+        sys.stderr.write(f"warning: {remark}\n")
     settings = settings_of(args)
     logs.configure("error" if settings.log_level == "info" else settings.log_level)
     result = anyio.run(_run, settings, file, inputs, answers, args)
@@ -70,7 +81,53 @@ def run(args: argparse.Namespace) -> int:
         say(render(result))
     if result["status"] == "suspended":
         sys.stderr.write(how_to_answer(result, args))
-    return EXIT.get(result["status"], 1)
+    code = EXIT.get(result["status"], 1)
+    if problem := unused_answers(file, result, answers):
+        complain(problem)
+        return code or 2
+    return code
+
+
+def unknown_inputs(file: DefinitionFile, inputs: dict[str, Json]) -> list[str]:
+    """Return a remark for each input that neither the schema nor the defaults of a file know."""
+    schema = file.input_schema or {}
+    declared, defaults = schema.get("properties"), file.definition.get("inputs")
+    if not isinstance(declared, dict) or schema.get("patternProperties") or schema.get("additionalProperties"):
+        return []
+    known = [*declared, *(defaults if isinstance(defaults, dict) else ())]
+    remarks = []
+    for key in inputs:
+        if key not in known:
+            hint = get_close_matches(key, known, n=1)
+            meant = f"did you mean {hint[0]!r}?" if hint else f"known are {', '.join(known) or 'none'}"
+            remarks.append(f"--input {key}: input_schema has no property {key!r}; {meant}")
+    return remarks
+
+
+def unused_answers(file: DefinitionFile, result: dict[str, Json], unused: dict[str, str]) -> str | None:
+    """Return what is wrong with answers nobody asked for, or None.
+
+    An answer for a step of the file is fine while the run did not get there; not when the run waits for another one.
+    """
+    pending = [decision["step_id"] for decision in result.get("pending_decisions") or ()]
+    ids = set(_step_ids(file.definition))
+    wrong = [step for step in unused if result["status"] == "suspended" or step.rpartition(".")[2] not in ids]
+    if not wrong:
+        return None
+    return f"--decide {', '.join(wrong)}: no such step asked; pending are {', '.join(pending) or 'none'}"
+
+
+def _step_ids(value: Json) -> Iterator[str]:
+    """Yield every `id` in a definition that was accepted; those of options do no harm."""
+    level = [value]
+    while level:
+        found = level.pop()
+        if isinstance(found, dict):
+            if isinstance(found.get("id"), str):
+                yield found["id"]
+            level += found.values()
+        elif isinstance(found, list):
+            level += found
 
 
 async def _run(

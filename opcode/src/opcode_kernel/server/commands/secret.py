@@ -25,6 +25,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         sub = verbs.add_parser(verb, help=text)
         if verb != "list":
             sub.add_argument("name", metavar="NAME")
+        if verb == "set":
+            # Taken only to be refused with the reason: what stands on a command line, other users can see.
+            sub.add_argument(
+                "value", nargs="*", metavar="VALUE", help="not accepted here: the value is read from standard input"
+            )
         sub.add_argument("--db-path", metavar="PATH", help="database (default: the server's)")
         add_json(sub)
         sub.set_defaults(handler=secret)
@@ -34,6 +39,8 @@ def secret(args: argparse.Namespace) -> int:
     """Do what the verb says."""
     import anyio
 
+    if args.verb == "set" and args.value:
+        raise SettingsError("the value is read from standard input, not from the command line, which others can see")
     settings = settings_of(args)
     if args.verb == "set":
         anyio.run(_set, settings, args.name, _value())
@@ -60,7 +67,10 @@ def _value() -> str:
     if sys.stdin.isatty():
         import getpass
 
-        value = getpass.getpass("value: ")
+        try:
+            value = getpass.getpass("value: ")
+        except EOFError:
+            raise SettingsError("no value was entered, so nothing is stored") from None
     else:
         value = sys.stdin.read()
         value = value.removesuffix("\n").removesuffix("\r")
