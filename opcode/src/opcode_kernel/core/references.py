@@ -12,6 +12,8 @@ from opcode_kernel.errors import InterpolationError, Json
 NAMESPACES = ("steps", "inputs", "workflow", "context", "secrets", "loop")
 MAX_ACCESSORS = 32
 MAX_TOKENS = 1_000
+#: Characters of a reference that an error shows.
+_SHOWN = 200
 #: What to do about a computation, which no reference can hold.
 COMPUTE_ELSEWHERE = "compute it in a step with expr.eval, or in a condition"
 
@@ -87,8 +89,9 @@ def read_reference(token: str) -> Reference:
         if is_computed(source):
             raise _refuse(source, f"expected only a path such as inputs.name, found an expression; {COMPUTE_ELSEWHERE}")
         raise InterpolationError(
-            f"unknown namespace {namespace!r} in ${{{{{source}}}}}; expected one of {', '.join(NAMESPACES)}",
-            details={"expression": source, "available_namespaces": list(NAMESPACES)},
+            f"unknown namespace {namespace[:_SHOWN]!r} in ${{{{{source[:_SHOWN]}}}}}; "
+            f"expected one of {', '.join(NAMESPACES)}",
+            details={"expression": source[:_SHOWN], "available_namespaces": list(NAMESPACES)},
         )
     path = _read_path(body, len(namespace), source)
     if not path:
@@ -141,7 +144,9 @@ def _read_path(body: str, position: int, source: str) -> tuple[str | int, ...]:
         match = _ACCESSOR.match(body, position)
         if match is None:
             hint = f"; {COMPUTE_ELSEWHERE}" if is_computed(source) else ""
-            raise _refuse(source, f"cannot read {body[position:]!r}: only names, [n] and ['name'] may follow{hint}")
+            raise _refuse(
+                source, f"cannot read {body[position:][:_SHOWN]!r}: only names, [n] and ['name'] may follow{hint}"
+            )
         name, index, single, double = match.groups()
         if index is not None:
             path.append(int(index))
@@ -179,4 +184,5 @@ def _token_end(text: str, start: int) -> int:
 
 
 def _refuse(expression: str, why: str) -> InterpolationError:
+    expression = expression[:_SHOWN]
     return InterpolationError(f"cannot read the reference {expression!r}: {why}", details={"expression": expression})

@@ -12,6 +12,8 @@ from opcode_kernel.errors import OpcodeError
 
 #: A reference as other template languages spell it; those words of ours that begin one make it likely that it is one.
 _FOREIGN = re.compile(r"(?<![$\\{])\{\{([^{}]{1,300})\}\}(?!\})|(?<!\\)\$\{(?!\{)([^{}]{1,300})\}(?!\})")
+#: A text with more different ones is not repaired.
+_REPAIRED = 20
 #: What a template may read of an iteration.
 _LOOP_FIELDS = ("item", "index", "parent")
 
@@ -64,11 +66,13 @@ def foreign(text: str) -> Iterator[Remark]:
         except OpcodeError:
             continue
         repairs.setdefault(match[0], f"${{{{{inside}}}}}")
+        if len(repairs) > _REPAIRED:
+            break
     if repairs:
         found, meant = next(iter(repairs.items()))
         yield Remark(
             f"{found[:60]!r} is plain text here but looks like a reference; write {meant[:60]}", "warning",
-            did_you_mean=meant if len(meant) <= 60 else None, repairs=tuple(repairs.items()),
+            did_you_mean=meant if len(meant) <= 60 else None, repairs=tuple(repairs.items()) if len(repairs) <= _REPAIRED else (),
         )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ class FakeVocabulary:
         return {"program": "jq"} if "program" in self.actions[action] else {}
 
     def output_schema(self, action: str) -> dict[str, Any]:
-        return self.outputs.get(action, {})
+        return dict(self.outputs.get(action, {}))
 
     def check_schema(self, schema: Any) -> str | None:
         return "type is no list of types" if schema.get("type") == "nonsense" else None
