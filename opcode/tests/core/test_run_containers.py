@@ -8,15 +8,12 @@ import pytest
 
 import opcode_steps
 from opcode_kernel.testing.simulator import Simulator, simulated
+from opcode_kernel.testing.steps import echo
 from opcode_kernel.testing.vocabulary import vocabulary_of
 from opcode_kernel.testing.world import HOLD, fails, succeeds
 
 VOCABULARY = vocabulary_of(opcode_steps.opcode_step_types())
 ASK = {"id": "ask", "type": "reasoning", "config": {"prompt_context": "Go?", "options": [{"id": "go"}, {"id": "no"}]}}
-
-
-def echo(step_id: str, value: Any = None, **keys: Any) -> dict[str, Any]:
-    return {"id": step_id, "action": "test.echo", "params": {"value": step_id if value is None else value}, **keys}
 
 
 def choose(expression: str, branches: dict[str, Any], **keys: Any) -> dict[str, Any]:

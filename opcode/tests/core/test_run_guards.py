@@ -8,14 +8,11 @@ import pytest
 
 import opcode_steps
 from opcode_kernel.testing.simulator import Simulator, simulated
+from opcode_kernel.testing.steps import echo
 from opcode_kernel.testing.vocabulary import vocabulary_of
 from opcode_kernel.testing.world import HOLD
 
 VOCABULARY = vocabulary_of(opcode_steps.opcode_step_types())
-
-
-def echo(step_id: str, value: Any = None, **keys: Any) -> dict[str, Any]:
-    return {"id": step_id, "action": "test.echo", "params": {"value": step_id if value is None else value}, **keys}
 
 
 def run(*steps: Any, inputs: dict[str, Any] | None = None, **keys: Any) -> Simulator:

@@ -11,26 +11,11 @@ from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended, Interrupted, Start
 from opcode_kernel.errors import ConflictError, Failure
 from opcode_kernel.testing.simulator import Simulator, simulated
+from opcode_kernel.testing.steps import ask, echo, fan, wait
 from opcode_kernel.testing.vocabulary import vocabulary_of
 from opcode_kernel.testing.world import HOLD, Reply, fails, succeeds
 
 VOCABULARY = vocabulary_of(opcode_steps.opcode_step_types())
-
-
-def echo(step_id: str, value: Any = None, **keys: Any) -> dict[str, Any]:
-    return {"id": step_id, "action": "test.echo", "params": {"value": step_id if value is None else value}, **keys}
-
-
-def ask(step_id: str = "ask", **config: Any) -> dict[str, Any]:
-    return {"id": step_id, "type": "reasoning", "config": {"prompt_context": "Go?", **config}}
-
-
-def wait(step_id: str = "w", **config: Any) -> dict[str, Any]:
-    return {"id": step_id, "type": "wait", "config": config}
-
-
-def fan(*branches: Any, **keys: Any) -> dict[str, Any]:
-    return {"id": "p", "type": "parallel", "config": {"branches": list(branches)}, **keys}
 
 
 def run(
