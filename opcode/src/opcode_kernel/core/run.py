@@ -326,13 +326,5 @@ class Run:
         self.events.append(_new(Event, (sequence, "step_completed", node.path, payload, now, state.agent_id, None)))
         completed(state, node, now, output)
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether nothing will happen before a message from outside (a timer included)."""
-        state = self.state
-        return state.is_terminal or (state.status == SUSPENDED and not any(
-            isinstance(command, RunAction) for command in state.outstanding.values()
-        ))  # fmt: skip
-
 
 __all__ = ["Run", "Transition"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from opcode_expr.faults import SyntaxFault
 from opcode_expr.lexer import Token
 from opcode_expr.library import ARITY, PREDICATES
@@ -12,7 +14,7 @@ from opcode_expr.suggest import closest
 _CONSTANTS = {"true": (True, "bool"), "false": (False, "bool"), "nil": (None, "nil")}
 
 
-class Primaries:
+class Primaries(ABC):
     """The half of the parser that reads operands; `parser.Parser` adds operators and statements."""
 
     tokens: list[Token]
@@ -25,17 +27,17 @@ class Primaries:
     locals: dict[str, int]
     names: list[Name]
 
+    @abstractmethod
     def expression(self, level: int) -> Node:
         """Parse an expression of at least this level."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sequence(self) -> Node:
         """Parse statements."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count(self, node: Node) -> Node:
         """Count a new node."""
-        raise NotImplementedError
 
     def primary(self) -> Node:
         """Parse one operand without what follows it."""
