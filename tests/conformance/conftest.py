@@ -1,0 +1,220 @@
+"""Parts of the conformance tests: every built-in plugin, a few actions of their own, an engine over a real SQLite file.
+
+Each test names with `@pytest.mark.spec("11.3")` the check of the contract it shows to hold; `test_coverage.py` sees to it
+that none is missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import anyio
+import pytest
+
+from opcode_kernel import (
+    Action,
+    ActionContext,
+    ActionError,
+    Engine,
+    EngineOptions,
+    Json,
+    Registry,
+    Rest,
+    SqlStore,
+    action,
+    discover,
+    hookimpl,
+    open_engine,
+    registry_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Whatever the definition says."""
+
+    given: Rest = field(default_factory=dict)
+
+
+class House:
+    """One database file, engines over it one after another, and what the actions `t.*` of a test saw.
+
+    `t.echo` (pure) returns `value`, else its own id. `t.do` (effect) appends its step id to a file with fsync, then
+    returns like `t.echo`. `t.gate` (effect) does the same and waits for `gate` first; `t.safe` is a gate that may be
+    repeated (idempotent). `t.sleep` (idempotent) takes `seconds`. `t.fail` (effect) fails the first `times` attempts (always without)
+    with `code`, `message`, `retryable`, `details`; `t.crash` raises a ZeroDivisionError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "house.db"
+        self.ledger = folder / "ledger"
+        self.gates: dict[str, anyio.Event] = {}
+        #: What the actions were called with, by full step id, one entry per call.
+        self.seen: dict[str, list[dict[str, Json]]] = {}
+        self.keys: dict[str, list[str]] = {}
+        #: Steps whose action was cancelled while it ran.
+        self.cancelled: list[str] = []
+        self.running = self.most = 0
+        self.failures: Counter[str] = Counter()
+        self.registry = registry_of(*_installed(), self._plugin())
+
+    @asynccontextmanager
+    async def engine(self, *, registry: Registry | None = None, **options: Any) -> AsyncIterator[Engine]:
+        """Open the engine; leaving the block shuts it down, entering again is a restart."""
+        more = {key: options.pop(key) for key in ("vault", "notifier") if key in options}
+        options.setdefault("shutdown_grace", 0.0)
+        async with (
+            SqlStore(self.database) as store,
+            open_engine(store, registry or self.registry, options=EngineOptions(**options), **more) as engine,
+        ):
+            yield engine
+
+    async def run(
+        self, engine: Engine, definition: Json, params: dict[str, Json] | None = None, *, name: str = "t", **keys: Any
+    ) -> dict[str, Json]:
+        """Define (a list is taken as the steps) and run; `input_schema` and `output_schema` go to define, the rest to run."""
+        schemas = {key: keys.pop(key) for key in ("input_schema", "output_schema") if key in keys}
+        steps = {"steps": definition} if isinstance(definition, list) else definition
+        await engine.define(name, steps, agent_id="me", **schemas)
+        return await engine.run(name, agent_id="me", params=params, **keys)
+
+    async def events(self, engine: Engine, run_id: str, *types: str, step: str | None = None) -> list[dict[str, Any]]:
+        """Return the events of a run in order, of some types and of one step if given."""
+        found: list[dict[str, Any]] = []
+        while True:
+            status = await engine.status(run_id, include=["events"], events_since=len(found), events_limit=1000)
+            found += status["events"]
+            if len(status["events"]) < 1000:
+                break
+        return [
+            event for event in found
+            if (not types or event["event_type"] in types) and (step is None or event.get("step_id") == step)
+        ]  # fmt: skip
+
+    async def types(self, engine: Engine, run_id: str, step: str | None = None) -> list[str]:
+        """Return the event types of a run, or of one of its steps, in order."""
+        return [event["event_type"] for event in await self.events(engine, run_id, step=step)]
+
+    def gate(self, name: str = "gate") -> anyio.Event:
+        """Return the gate of that name, made when first asked for."""
+        return self.gates.setdefault(name, anyio.Event())
+
+    def effects(self) -> list[str]:
+        """Return the steps that had their effect, in order, as the file has them."""
+        return self.ledger.read_text().split() if self.ledger.exists() else []
+
+    def _note(self, ctx: ActionContext, given: dict[str, Json]) -> None:
+        self.seen.setdefault(ctx.step_id, []).append(given)
+        self.keys.setdefault(ctx.step_id, []).append(ctx.idempotency_key)
+
+    def _book(self, ctx: ActionContext) -> None:
+        handle = os.open(self.ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(handle, f"{ctx.step_id}\n".encode())
+        os.fsync(handle)
+        os.close(handle)
+
+    async def _through(self, ctx: ActionContext, given: dict[str, Json], wait: Callable[[], Awaitable[Any]]) -> Json:
+        self._note(ctx, given)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await wait()
+        except BaseException:
+            self.cancelled.append(ctx.step_id)
+            raise
+        finally:
+            self.running -= 1
+        return given.get("value", {"ran": ctx.step_id})
+
+    def _plugin(self) -> ModuleType:
+        offered = self._actions()
+
+        @hookimpl
+        def opcode_actions() -> Sequence[Action]:
+            return offered
+
+        module = ModuleType("conformance_plugin", "Actions of the conformance tests.")
+        module.opcode_actions = opcode_actions  # type: ignore[attr-defined]
+        return module
+
+    def _actions(self) -> list[Action]:
+        @action("t.echo", summary="Return a value", params=Anything, effect="pure")
+        def echo(ctx: ActionContext, params: Anything) -> Json:
+            self._note(ctx, params.given)
+            return params.given.get("value", {"ran": ctx.step_id})
+
+        @action("t.do", summary="Have an effect", params=Anything)
+        def do(ctx: ActionContext, params: Anything) -> Json:
+            self._note(ctx, params.given)
+            self._book(ctx)
+            return params.given.get("value", {"ran": ctx.step_id})
+
+        @action("t.gate", summary="Have an effect and wait for a gate", params=Anything)
+        async def gated(ctx: ActionContext, params: Anything) -> Json:
+            self._book(ctx)
+            return await self._through(ctx, params.given, self.gate(params.given.get("gate", "gate")).wait)
+
+        @action("t.safe", summary="Wait for a gate, repeatably", params=Anything, effect="idempotent")
+        async def safe(ctx: ActionContext, params: Anything) -> Json:
+            return await self._through(ctx, params.given, self.gate(params.given.get("gate", "gate")).wait)
+
+        @action("t.sleep", summary="Take time", params=Anything, effect="idempotent")
+        async def sleep(ctx: ActionContext, params: Anything) -> Json:
+            return await self._through(ctx, params.given, lambda: anyio.sleep(params.given["seconds"]))
+
+        @action("t.fail", summary="Fail", params=Anything)
+        async def fail(ctx: ActionContext, params: Anything) -> Json:
+            given = params.given
+            self._note(ctx, given)
+            self.failures[ctx.step_id] += 1
+            if self.failures[ctx.step_id] > given.get("times", 10**9):
+                return given.get("value", {"ran": ctx.step_id})
+            raise ActionError(
+                given.get("code", "EXECUTION_ERROR"), given.get("message", "it broke"),
+                retryable=given.get("retryable"), details=given.get("details"),
+            )  # fmt: skip
+
+        @action("t.crash", summary="Have a defect", params=Anything)
+        def crash(ctx: ActionContext, params: Anything) -> Json:
+            raise ZeroDivisionError("division by zero")
+
+        return [echo, do, gated, safe, sleep, fail, crash]
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[Any, ...]:
+    registry = discover()
+    assert registry.manager is not None
+    return tuple(registry.manager.get_plugins())
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The daemon runs on asyncio, and so do its conformance tests."""
+    return "asyncio"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
+    """Return a function that waits until something holds that no event tells of."""
+
+    async def wait(holds: Callable[[], Any]) -> None:
+        with anyio.fail_after(10):
+            while not holds():  # noqa: ASYNC110
+                await anyio.sleep(0.002)
+
+    return wait
