@@ -48,10 +48,12 @@ class Failure:
     fatal: bool = False
 
     def to_json(self) -> dict[str, Json]:
-        """Return the published shape `{code, message, details?, step_id?, retryable}`."""
+        """Return the published shape `{code, message, details?, step_id?, retryable}`; `CANCELLED` adds `reason`."""
         out: dict[str, Json] = {"code": self.code, "message": self.message}
         if self.details:
             out["details"] = self.details
+        if self.code == "CANCELLED" and "reason" in self.details:
+            out["reason"] = self.details["reason"]
         if self.step_id is not None:
             out["step_id"] = self.step_id
         out["retryable"] = self.retryable
@@ -126,6 +128,18 @@ class ConflictError(OpcodeError):
     """The operation is impossible in the current status."""
 
     code = "CONFLICT"
+
+
+class InvalidTransitionError(OpcodeError):
+    """A log says that a workflow went from one status to another that cannot follow it: the log is damaged."""
+
+    code = "INVALID_TRANSITION"
+
+
+class SignalFailedError(OpcodeError):
+    """A signal was accepted, but what follows from it could not be written; nothing of it has happened."""
+
+    code = "SIGNAL_FAILED"
 
 
 class ActionError(OpcodeError):

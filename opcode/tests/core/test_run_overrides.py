@@ -135,7 +135,8 @@ def test_a_nested_step_is_retried_inside_its_container() -> None:
     assert found.signal("retry", "b").outcome().output == "z"
     assert found.node("l").output == {"iterations": 2, "results": ["ok", "b"]}
     assert len(found.events("step_started", step="l.iter_0.a")) == 1
-    assert len(found.events("step_started", step="l")) == 1
+    assert [event.payload["attempt"] for event in found.events("step_started", step="l")] == [1, 2]
+    assert len(found.events("step_failed", "step_completed", step="l")) == 2
 
 
 def test_retrying_a_container_runs_all_of_it_again() -> None:

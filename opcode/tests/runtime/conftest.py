@@ -212,6 +212,8 @@ def fake_actions(world: World) -> list[Action]:
         try:
             await anyio.sleep(params.given["seconds"])
         except BaseException:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(params.given.get("tidies", 0))
             world.log.append(("cancelled", ctx.step_id))
             raise
         return {"slept": params.given["seconds"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from opcode_kernel.errors import ConflictError, StoreError
+from opcode_kernel.errors import ConflictError, SignalFailedError, StoreError
 from opcode_kernel.runtime.committer import Committer
 from opcode_kernel.runtime.hub import Hub
 from opcode_kernel.store.base import RunWrite
@@ -157,8 +157,9 @@ async def test_a_child_that_is_not_durable_is_not_reported_to_its_parent(world):
         run_id = (await engine.run("parent", agent_id="me"))["workflow_id"]
         child_id = next(row.id for row in world.store._runs.values() if row.parent_run_id == run_id)
         world.store.trouble = lambda writes: StoreError("gone") if writes[0].run_id == child_id else None
-        with pytest.raises(StoreError):
+        with pytest.raises(SignalFailedError) as caught:
             await engine.signal(child_id, "decision", payload={"choice": "x"})
+        assert (caught.value.retryable, caught.value.details["cause"]["code"]) == (True, "STORE_ERROR")
         await anyio.sleep(1)
         assert world.status(run_id) == world.status(child_id) == "suspended"
 

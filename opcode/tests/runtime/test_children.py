@@ -158,6 +158,26 @@ async def test_the_child_of_a_lost_race_is_cancelled(world, until):
         await until(lambda: world.status(child_id) == "cancelled")
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_resting_child_of_a_lost_race_is_cancelled_although_its_parent_goes_on(world, until, restart):
+    quick = {"id": "quick", "type": "wait", "config": {"signal": "go"}}
+    race = {"id": "race", "type": "parallel", "config": {"mode": "race", "branches": [[call("child")], [quick]]}}
+    gate = {"id": "gate", "type": "reasoning", "config": {"prompt_context": "?"}, "depends_on": ["race"]}
+    async with world.engine() as engine:
+        await family(engine, [ASK], [race, gate])
+        run_id = (await engine.run("parent", agent_id="me"))["workflow_id"]
+        child_id = await child_of(world, run_id)
+        assert world.status(child_id) == "suspended"
+        if not restart:
+            await engine.signal(run_id, "data", payload={"signal": "go"})
+            await until(lambda: world.status(child_id) == "cancelled")
+    if restart:
+        async with world.engine() as engine:
+            await engine.signal(run_id, "data", payload={"signal": "go"})
+            await until(lambda: world.status(child_id) == "cancelled")
+    assert world.status(run_id) == "suspended"
+
+
 async def test_a_template_that_calls_itself_stops_at_the_depth_limit(world):
     async with world.engine(pool_size=1) as engine:
         await engine.define("self", {"steps": [call("self")]}, agent_id="me")

@@ -98,6 +98,38 @@ async def test_losers_of_a_race_are_cancelled(world, clock):
     assert len(world.ran("cancelled")) == 2
 
 
+@pytest.mark.parametrize(("tidies", "took"), [(3, 5), (60, 7)])
+async def test_what_follows_a_race_waits_until_its_losers_have_ended_but_not_for_ever(world, clock, tidies, took):
+    loser = slow("tortoise", 50)
+    loser["params"]["tidies"] = tidies
+    race = {"id": "race", "type": "parallel", "config": {"mode": "race", "branches": [[loser], [slow("hare", 2)]]}}
+    after = {"id": "after", "action": "fake.note", "depends_on": ["race"]}
+    started = anyio.current_time()
+    async with world.engine(clock=clock) as engine:
+        await engine.define("t", {"steps": [race, after]}, agent_id="me")
+        result = await engine.run("t", agent_id="me")
+        assert anyio.current_time() - started == pytest.approx(took)
+    assert result["steps"]["race.branch_0.tortoise"]["reason"] == "race_lost"
+    told = [
+        entry
+        for entry in world.log
+        if entry[1] in ("after", "race.branch_0.tortoise") and entry[0] in ("run", "cancelled")
+    ]
+    ended = ("cancelled", "race.branch_0.tortoise")
+    assert (told.index(ended) < told.index(("run", "after"))) is (tidies == 3)
+
+
+async def test_a_loser_that_waits_for_a_place_in_the_pool_is_not_waited_for(world, clock):
+    race = {"id": "race", "type": "parallel", "config": {
+        "mode": "race", "branches": [[slow("hare", 2)], [slow("queued", 1)]],
+    }}  # fmt: skip
+    other = slow("other", 30)
+    result = await run(world, clock, [race, other], pool_size=2)
+    assert result["took"] == pytest.approx(30)
+    rows = {row.step_id: row for row in await world.store.steps(result["workflow_id"])}
+    assert (rows["race"].completed_at - rows["race"].started_at) / 1_000_000 == pytest.approx(1 + 1)
+
+
 async def test_a_child_of_a_step_that_timed_out_is_cancelled(world, clock):
     async with world.engine(clock=clock) as engine:
         await engine.define("child", {"steps": [slow("a", 100)]}, agent_id="me")

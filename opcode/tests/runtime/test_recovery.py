@@ -9,6 +9,8 @@ import pytest
 
 import opcode_steps
 import opcode_workflow
+from opcode_kernel.core.events import Event
+from opcode_kernel.errors import InvalidTransitionError
 from opcode_kernel.plugin.manager import registry_of
 
 pytestmark = pytest.mark.anyio
@@ -61,23 +63,43 @@ async def test_by_default_everything_waits_for_consent(world, until, crash):
     assert said == [{"reason": reason}]
 
 
-async def test_auto_repeats_what_is_safe_and_parks_the_rest(world, until):
+@pytest.mark.parametrize("recovery", ["auto", "resume"])
+async def test_an_effect_whose_outcome_is_unknown_is_never_repeated_unasked(world, until, recovery):
     run_id = await interrupted(world, until, [gated("a"), gated("b", "fake.safe")], running=2)
     world.gate("a").set()
     world.gate("b").set()
-    async with world.engine(recovery="auto") as engine:
+    async with world.engine(recovery=recovery) as engine:
         await until(lambda: world.status(run_id) == "suspended")
-        assert world.ran() == ["b"]
         status = await engine.status(run_id)
-        assert status["steps"]["b"]["status"] == "completed"
-        assert status["waiting"] == [{"step_id": "a", "reason": "interrupted"}]
+        waiting = {each["step_id"]: each for each in status["waiting"]}
+        assert waiting["a"]["reason"] == "interrupted"
+        assert waiting["a"]["outcome"] == "unknown"
+        assert waiting["a"]["question"].startswith("did it happen? fake.gate")
+        # What is safe goes on with `resume`; `auto` goes on only where all of it is safe.
+        assert world.ran() == (["b"] if recovery == "resume" else [])
+        assert status["steps"]["b"]["status"] == ("completed" if recovery == "resume" else "suspended")
+        assert ("b" in waiting) is (recovery == "auto")
+        if recovery == "auto":
+            assert "outcome" not in waiting["b"]
+
+
+@pytest.mark.parametrize(("signal", "payload", "ran"), [("retry", {}, ["a"]), ("skip", {"output": {"sent": 7}}, [])])
+async def test_the_question_is_answered_by_repeating_or_by_saying_what_came_of_it(world, until, signal, payload, ran):
+    after = {"id": "z", "action": "fake.pure", "params": {"value": "${{steps.a.output}}"}, "depends_on": ["a"]}
+    run_id = await interrupted(world, until, [gated("a"), after], running=1)
+    world.gate("a").set()
+    async with world.engine() as engine:
+        with anyio.fail_after(5):
+            answer = await engine.signal(run_id, signal, step_id="a", payload=payload)
+        assert answer["status"] == "completed"
+        assert answer["output"] == ({"through": "a"} if ran else {"sent": 7})
+        assert [step for step in world.ran() if step == "a"] == ran
 
 
 @pytest.mark.parametrize("crash", [True, False])
 @pytest.mark.parametrize("recovery", ["auto", "resume"])
-async def test_with_another_policy_the_run_goes_on_by_itself(world, until, recovery, crash):
-    action = "fake.safe" if recovery == "auto" else "fake.gate"
-    steps = [gated("a", action), {"id": "z", "action": "fake.note", "depends_on": ["a"]}]
+async def test_with_another_policy_a_run_of_repeatable_steps_goes_on_by_itself(world, until, recovery, crash):
+    steps = [gated("a", "fake.safe"), {"id": "z", "action": "fake.note", "depends_on": ["a"]}]
     if crash:
         run_id = await interrupted(world, until, steps, running=1)
     else:
@@ -90,6 +112,31 @@ async def test_with_another_policy_the_run_goes_on_by_itself(world, until, recov
     async with world.engine(recovery=recovery):
         await until(lambda: world.status(run_id) == "completed")
     assert world.ran() == ["a", "z"]
+
+
+async def test_a_row_that_never_started_is_cancelled(world, until):
+    run_id = await interrupted(world, until, [gated("a")], running=1)
+    world.store._runs[run_id] = world.store._runs[run_id]._replace(status="pending")
+    del world.store._logs[run_id]
+    async with world.engine() as engine:
+        await until(lambda: world.status(run_id) == "cancelled")
+        status = await engine.status(run_id, include=["steps"])
+        assert status["error"]["message"] == "never_started"
+        assert await world.types(run_id) == ["workflow_cancelled"]
+        assert world.ran() == []
+
+
+async def test_a_log_with_an_impossible_move_is_reported_and_harms_nobody_else(world, until):
+    run_id = await interrupted(world, until, [gated("a", "fake.safe")], running=1)
+    log = world.store._logs[run_id].events
+    for _ in range(2):
+        log.append(Event(log[-1].sequence + 1, "workflow_completed", None, {}, log[-1].at))
+    async with world.engine() as engine:
+        with pytest.raises(InvalidTransitionError) as caught:
+            await engine.status(run_id)
+        assert caught.value.details == {"workflow_id": run_id, "from": "completed", "to": "completed"}
+        await engine.define("other", {"steps": [{"id": "n", "action": "fake.note"}]}, agent_id="me")
+        assert (await engine.run("other", agent_id="me"))["status"] == "completed"
 
 
 async def test_waits_for_people_and_signals_survive(world, until):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from opcode_kernel.core.handling import attempt_failed, skip_blocks
-from opcode_kernel.core.limits import Limits
+from opcode_kernel.core import ending
+from opcode_kernel.core.handling import attempt_failed
 from opcode_kernel.core.state import RUNNING, SUSPENDED, Node
 from opcode_kernel.core.step_type import Call, Complete, Decision, Directive, Fail, Note, Open, Wait
 from opcode_kernel.core.times import iso
@@ -16,13 +16,10 @@ from opcode_kernel.errors import Failure, Json, OpcodeError
 if TYPE_CHECKING:
     from opcode_kernel.core.run import Run
 
-#: More steps than this, nested ones included, and the container that opens the next list fails.
-MAX_STEPS = Limits().nested_instances
-
 
 def advance(run: Run, node: Node, arrived: dict[str, Json] | None) -> None:
     """Ask the step type what should happen next."""
-    if node.status not in (RUNNING, SUSPENDED) or run.state.is_terminal:
+    if node.status not in (RUNNING, SUSPENDED) or node.ending is not None or run.state.is_terminal:
         return
     view = View(run.state, node, run.now, node.attempt, node.arrived if arrived is None else arrived, fresh=False)
     try:
@@ -38,9 +35,7 @@ def follow(run: Run, node: Node, directive: Directive) -> None:
     """Turn a directive into events."""
     match directive:
         case Complete():
-            skip_blocks(run, node, "race_lost")
-            _notes(run, node, directive.notes)
-            run.complete(node, directive.output)
+            ending.complete(run, node, directive.output, directive.notes)
         case Open():
             _open(run, node, directive)
         case Wait():
@@ -65,10 +60,12 @@ def _notes(run: Run, node: Node, notes: Sequence[Note], private: dict[str, Json]
 
 
 def _open(run: Run, node: Node, directive: Open) -> None:
-    if len(run.state.nodes) + len(directive.blocks) > MAX_STEPS:
+    state = run.state
+    limit = state.plan.limits.nested_instances
+    if len(state.nodes) - len(state.root.nodes) + len(directive.blocks) > limit:
         attempt_failed(run, node, Failure(
-            "EXECUTION_ERROR", f"expected at most {MAX_STEPS} steps in one run, nested ones included; split the work "
-            "into workflows of its own", retryable=False,
+            "EXECUTION_ERROR", f"expected at most {limit} nested steps in one run, all iterations and branches counted; "
+            "split the work into workflows of its own", retryable=False, details={"limit": limit},
         ))  # fmt: skip
         return
     opened = [[block.body, block.key, block.index, block.item] for block in directive.blocks]

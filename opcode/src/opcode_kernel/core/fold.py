@@ -13,12 +13,12 @@ from typing import Any
 from opcode_kernel.core import step_fold, wait_fold
 from opcode_kernel.core.commands import StartTimer
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.following import create, open_blocks, recount, reset
+from opcode_kernel.core.following import begin_ending, create, open_blocks, recount, reset
 from opcode_kernel.core.interpolation import restore_holes
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.state import ACTIVE, CANCELLED, COMPLETED, FAILED, SUSPENDED, Block, Node, RunState
+from opcode_kernel.core.state import ACTIVE, CANCELLED, COMPLETED, FAILED, PENDING, SUSPENDED, Block, Node, RunState
 from opcode_kernel.core.tasks import BUDGET, issue_plain, stop_budget, withdraw
-from opcode_kernel.errors import Failure
+from opcode_kernel.errors import Failure, InvalidTransitionError
 
 Handler = Callable[[RunState, Event, Any], None]
 
@@ -63,10 +63,28 @@ def apply(state: RunState, event: Event, node: Node | None = None) -> None:
             open_blocks(state, node, private["open"])
         if "memo" in private:
             node.memo = private["memo"]
+        if "ending" in private:
+            begin_ending(state, node, private["ending"])
 
 
 #: Events that never open blocks or keep a memo.
 _PLAIN = frozenset({"step_started", "step_completed", "step_failed", "step_skipped"})
+
+
+#: The moves of a workflow's status (spec 01 section 4.1); `failed` becomes active again by an operator's override only.
+_MOVES = {
+    PENDING: (ACTIVE, CANCELLED), ACTIVE: (SUSPENDED, COMPLETED, FAILED, CANCELLED), SUSPENDED: (ACTIVE, CANCELLED, FAILED),
+    FAILED: (ACTIVE,), COMPLETED: (), CANCELLED: (),
+}  # fmt: skip
+
+
+def _move(state: RunState, to: str) -> None:
+    if to not in _MOVES[state.status]:
+        raise InvalidTransitionError(
+            f"workflow {state.run_id} cannot go from {state.status} to {to}: its log is damaged at event {state.sequence}",
+            details={"workflow_id": state.run_id, "from": state.status, "to": to},
+        )
+    state.status = to
 
 
 # The workflow -------------------------------------------------------------------------------------------------
@@ -75,8 +93,8 @@ _PLAIN = frozenset({"step_started", "step_completed", "step_failed", "step_skipp
 def _workflow_started(state: RunState, event: Event, node: None) -> None:
     private: dict[str, Any] = event.private or {}
     plan = state.plan
+    _move(state, ACTIVE)
     state.run_id = private["run_id"]
-    state.status = ACTIVE
     state.agent_id = agent_id = event.agent_id or ""
     state.created_at = state.started_at = event.at
     if "parent_run_id" in private:
@@ -110,7 +128,7 @@ def _create_steps(state: RunState, root: Block) -> None:
 
 
 def _workflow_suspended(state: RunState, event: Event, node: None) -> None:
-    state.status = SUSPENDED
+    _move(state, SUSPENDED)
     if (event.private or {}).get("paused"):
         stop_budget(state, event.at)
 
@@ -118,7 +136,7 @@ def _workflow_suspended(state: RunState, event: Event, node: None) -> None:
 def _workflow_resumed(state: RunState, event: Event, node: None) -> None:
     private: dict[str, Any] = event.private or {}
     again = state.status == FAILED
-    state.status = ACTIVE
+    _move(state, ACTIVE)
     state.completed_at, state.error = None, None
     limit = state.plan.definition.timeout
     if limit is not None and state.budget_since is None and state.closing is None:
@@ -161,10 +179,11 @@ def _workflow_timed_out(state: RunState, event: Event, node: None) -> None:
 
 
 def _finish(state: RunState, status: str, at: int) -> None:
-    state.status = status
+    _move(state, status)
     state.completed_at = at
     state.closing = None
     stop_budget(state, at)
+    state.ending.clear()
     for task in list(state.outstanding):
         withdraw(state, task)
 

@@ -92,6 +92,9 @@ def trigger(state: RunState, node: Node, fallback_path: str) -> None:
     fallback.rescues = (*fallback.rescues, node)
     fallback.triggered = True
     node.fallback = fallback
+    if fallback.declined and node.error is not None:
+        unhandled(state, node, node.error)
+        return
     if fallback.cut:
         reset(state, fallback)
         return
@@ -106,6 +109,13 @@ def trigger(state: RunState, node: Node, fallback_path: str) -> None:
         fallback.pending -= 1
     if fallback.pending == 0 and fallback.status == PENDING:
         state.ready.append(fallback)
+
+
+def declined(state: RunState, fallback: Node) -> None:
+    """A fallback's own guard kept it from running: what it was to stand in for has failed."""
+    for original in fallback.rescues:
+        if original.error is not None:
+            unhandled(state, original, original.error)
 
 
 def rest_above(state: RunState, fallback: Node) -> None:
@@ -147,6 +157,27 @@ def create(state: RunState, block: Block, index: int) -> Node:
     return node
 
 
+def begin_ending(state: RunState, owner: Node, ending: dict[str, Any]) -> None:
+    """Cancel the actions under a container that has decided how it ends; see `ending.py`."""
+    _forget_endings(owner)
+    owner.ending = {key: value for key, value in ending.items() if key not in ("steps", "until")}
+    withdraw(state, f"{owner.task}!timeout")
+    issue(state, owner, StartTimer(f"{owner.task}!grace", ending["until"]))
+    for path in ending["steps"]:
+        node = state.nodes[path]
+        withdraw(state, node.task)
+        state.ending[node.task] = node
+
+
+def _forget_endings(owner: Node) -> None:
+    """What the containers below had decided counts no more."""
+    for block in owner.blocks:
+        for node in block.nodes:
+            if node is not None and node.blocks:
+                node.ending = None
+                _forget_endings(node)
+
+
 def reset(state: RunState, node: Node) -> None:
     """Put a failed or interrupted step back to pending; what ran under it belongs to an older attempt."""
     interrupted = node.cut or node.reason == "interrupted"
@@ -156,7 +187,8 @@ def reset(state: RunState, node: Node) -> None:
     node.operator_attempt += 0 if interrupted else 1
     node.error, node.reason, node.completed_at, node.rescued_by = None, None, None, None
     node.arrived, node.waiting = {}, None
-    node.cut = False
+    node.cut = node.unknown = False
+    node.ending = None
     node.blocks = []
     release(node)
     state.dirty[node] = None
@@ -254,8 +286,12 @@ def leave(state: RunState, node: Node, status: str) -> None:
     task = f"{node.key}#{node.attempt}"
     if task in state.outstanding:
         withdraw(state, task)
+    elif state.ending:
+        state.ending.pop(task, None)
     if node.timers:
         close_tasks(state, node)
+    node.ending = None
+    node.unknown = False
     block = node.block
     if node.status == RUNNING or node.status == RETRYING:
         block.live -= 1
@@ -275,5 +311,7 @@ def forget_attempt(state: RunState, node: Node) -> None:
     node.arrived = {}
     node.waiting = None
     node.timeout_left = None
+    node.ending = None
+    node.unknown = False
     node.error = None
     node.reason = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def attempt_failed(run: Run, node: Node, failure: Failure, *, final: bool = False) -> None:
     """Decide what a failed attempt means. `final` rules a retry out (a guard is evaluated only once)."""
-    skip_blocks(run, node, "workflow_failed" if failure.fatal else "decision_cancelled")
+    skip_blocks(run, node, "workflow_failed" if failure.fatal else "container_failed")
     if failure.step_id is None:
         failure = replace(failure, step_id=node.path)
     elif failure.step_id != node.path:
@@ -127,7 +127,12 @@ def skip_block(run: Run, block: Block, reason: str) -> None:
         if nested is not None and not nested.is_terminal:
             skip_blocks(run, nested, reason)
             if nested.status != PENDING:
-                run.emit("step_skipped", nested, {"reason": reason}, {"final": True})
+                run.emit("step_skipped", nested, {"reason": cut_reason(nested, reason)}, {"final": True})
+
+
+def cut_reason(node: Node, reason: str) -> str:
+    """Return why a step is cut short; with its container's failure an open question is called off."""
+    return "decision_cancelled" if reason == "container_failed" and node.reason == "decision" else reason
 
 
 def skip_running(run: Run, reason: str, *, pending: bool = False) -> None:

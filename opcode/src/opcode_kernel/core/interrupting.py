@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opcode_kernel.core import ending
 from opcode_kernel.core.messages import Interrupted
-from opcode_kernel.core.settling import park, park_all, suspend_now
-from opcode_kernel.core.state import ACTIVE
+from opcode_kernel.core.settling import cancel, park, park_all, suspend_now
+from opcode_kernel.core.state import ACTIVE, PENDING
 from opcode_kernel.errors import Json
 
 if TYPE_CHECKING:
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 def interrupt(run: Run, message: Interrupted) -> None:
     """Park what may not be repeated without consent; an active run becomes suspended."""
     state = run.state
+    if state.status == PENDING:
+        cancel(run, "never_started", None)
     if state.status != ACTIVE:
         return
     payload: dict[str, Json] = {"reason": message.reason}
     run.emit("workflow_interrupted", None, payload)
+    ending.finish_all(run)
     parked = park_all(run, message.keep) if message.suspend else park(run, message.keep)
     if message.suspend or (parked and not (state.root.live or state.hooks.live)):
         suspend_now(run, "interrupted")

@@ -21,3 +21,7 @@ class Limits:
     loop_iterations: int = 10_000
     #: Nested steps that one run may start, all iterations and branches counted.
     nested_instances: int = 100_000
+
+
+#: What holds where nobody said otherwise.
+DEFAULT_LIMITS = Limits()

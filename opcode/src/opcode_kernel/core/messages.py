@@ -51,6 +51,13 @@ class ActionSuspended:
 
 
 @dataclass(slots=True)
+class ActionEnded:
+    """An action that was cancelled has ended, or never began; whatever it returned, nobody wants it."""
+
+    task: str
+
+
+@dataclass(slots=True)
 class TimerFired:
     """The time of a timer has come."""
 
@@ -90,4 +97,6 @@ class Interrupted:
     suspend: bool = True
 
 
-Message = Start | ActionSucceeded | ActionFailed | ActionSuspended | TimerFired | Signal | ContextPatched | Interrupted
+Message = (
+    Start | ActionSucceeded | ActionFailed | ActionSuspended | ActionEnded | TimerFired | Signal | ContextPatched | Interrupted
+)  # fmt: skip

@@ -16,6 +16,7 @@ from opcode_kernel.core.definition import Definition, OnError, Retry, Step, read
 from opcode_kernel.core.evaluator import Evaluator, Program, References
 from opcode_kernel.core.graph import Graph
 from opcode_kernel.core.interpolation import Template, compile_template
+from opcode_kernel.core.limits import DEFAULT_LIMITS, Limits
 from opcode_kernel.core.marking import mark
 from opcode_kernel.core.step_type import Call, StepType
 from opcode_kernel.core.times import SECOND
@@ -67,7 +68,7 @@ class StepPlan:
     is_fallback: bool = False
     #: Top-level steps at or under which this fallback can be triggered.
     guarded: tuple[int, ...] = ()
-    #: Whether starting it needs no decision at all: one call with constant params and no guard.
+    #: Whether starting it needs no decision and no timer: one call with constant params, no guard, no time-out.
     plain: bool = False
     #: Whether its action may run where it is issued, unless it needs a secret.
     immediate: bool = False
@@ -113,6 +114,8 @@ class Plan:
     started: dict[str, Json] = field(default_factory=dict)
     #: The actions that its steps name, nested ones and hooks included.
     actions: frozenset[str] = frozenset()
+    #: The bounds of the engine that runs it; they are not part of the template.
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def on_complete(self) -> int | None:
@@ -135,6 +138,7 @@ def compile_plan(
     template_version: int = 1,
     input_schema: dict[str, Json] | None = None,
     check_output: Callable[[Json], list[str]] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Plan:
     """Compile a validated definition (JSON). Raises `OpcodeError` where validation would have refused it."""
     definition = read_definition(data)
@@ -157,6 +161,7 @@ def compile_plan(
         check_output=check_output,
         started={"template_name": template_name, "template_version": f"v{template_version}"},
         actions=frozenset(compiler.actions),
+        limits=limits,
     )
 
 
@@ -223,7 +228,9 @@ class _PlanCompiler:
         )  # fmt: skip
         plan.config = step_type.compile(step, _StepCompiler(self, plan))
         plan.call = plan.config if isinstance(plan.config, Call) else None
-        plan.plain = plan.call is not None and plan.call.params.constant and plan.guard is None
+        plan.plain = (
+            plan.call is not None and plan.call.params.constant and plan.guard is None and plan.timeout is None
+        )  # fmt: skip
         return plan
 
     def expression(self, text: str, language: str = "cel") -> Program:

@@ -21,6 +21,7 @@ from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.errors import Json, OpcodeError
 
 #: A comprehension variable called like the loop variables hides them: `xs.map(iter, iter.id)`.
+_LOOP = re.compile(r"\b(?:iter|loop)\b")
 _BOUND = re.compile(r"\(\s*(?:iter|loop)\s*,")
 
 _LINK = re.compile(r"""\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*('[^'\\]*'|"[^"\\]*"|\d+)\s*\])""")
@@ -162,7 +163,8 @@ class Reader:
 
 
 def _expression_names(text: str, references: References) -> Names:
-    loops = bool(references.roots & {"iter", "loop"}) and not _BOUND.search(text)
+    # A language that cannot tell what a program reads names every root; the loop is meant only where it is spelt out.
+    loops = bool(references.roots & {"iter", "loop"}) and bool(_LOOP.search(text)) and not _BOUND.search(text)
     inputs = {name: name for name in references.inputs}
     paths = tuple(_paths(text)) if references.steps else ()
     return Names(dict.fromkeys(references.steps, False), inputs, references.roots, int(loops), paths)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from opcode_kernel.core import interrupting, settling, signals
+from opcode_kernel.core import ending, interrupting, settling, signals
 from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
 from opcode_kernel.core.directives import advance
 from opcode_kernel.core.events import Event
@@ -22,6 +22,7 @@ from opcode_kernel.core.fold import apply, fold
 from opcode_kernel.core.handling import attempt_failed
 from opcode_kernel.core.interpolation import split_holes
 from opcode_kernel.core.messages import (
+    ActionEnded,
     ActionFailed,
     ActionSucceeded,
     ActionSuspended,
@@ -142,6 +143,8 @@ class Run:
                 signals.accept(self, message)
             case ActionSuspended():
                 self._action_suspended(message)
+            case ActionEnded():
+                ending.ended(self, message.task)
             case ContextPatched():
                 if not self.state.is_terminal:
                     self.patch_context(message.data, message.agent_notes, replace=message.replace)
@@ -199,6 +202,7 @@ class Run:
         state = self.state
         command = state.outstanding.get(message.task)
         if type(command) is not RunAction:
+            ending.ended(self, message.task)
             return
         node = state.nodes[command.step_id]
         if state.status == SUSPENDED:
@@ -216,6 +220,7 @@ class Run:
     def _action_failed(self, message: ActionFailed) -> None:
         command = self.state.outstanding.get(message.task)
         if not isinstance(command, RunAction):
+            ending.ended(self, message.task)
             return
         node = self.state.nodes[command.step_id]
         self._resume_if_suspended("child")
@@ -226,6 +231,7 @@ class Run:
     def _action_suspended(self, message: ActionSuspended) -> None:
         command = self.state.outstanding.get(message.task)
         if not isinstance(command, RunAction):
+            ending.ended(self, message.task)
             return
         node = self.state.nodes[command.step_id]
         if node.status == RUNNING:
@@ -257,8 +263,10 @@ class Run:
             case "timeout":
                 self._resume_if_suspended("timeout")
                 limit = node.plan.timeout or 0
-                attempt_failed(self, node, Failure("TIMEOUT_ERROR", f"step {node.path} exceeded its time-out of "
-                                                   f"{limit // MILLISECOND} ms"))  # fmt: skip
+                ending.time_out(self, node, Failure("TIMEOUT_ERROR", f"step {node.path} exceeded its time-out of "
+                                                    f"{limit // MILLISECOND} ms"))  # fmt: skip
+            case "grace":
+                ending.finish(self, node)
 
     def _resume_if_suspended(self, reason: str, node: Node | None = None) -> None:
         if self.state.status == SUSPENDED:

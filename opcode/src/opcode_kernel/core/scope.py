@@ -70,9 +70,10 @@ class Scope:
         if node is None or not node.is_terminal:
             known = sorted(other for other, found in self._visible().items() if found.is_terminal)
             raise _unresolved(reference, f"the step {step_id!r} has not run", known, "available_steps")
-        node = node.stand_in
+        own, node = node, node.stand_in
         if path and path[0] in ("status", "error") and not _has_own(node.output, path[0]):
-            value: Json = node.status if path[0] == "status" else (node.error.to_json() if node.error else None)
+            # A fallback lends its output only: that the step failed, and how, stays true.
+            value: Json = own.status if path[0] == "status" else (own.error.to_json() if own.error else None)
             return _walk(value, tuple(path[1:]), reference)
         if path and path[0] == "output":
             path = path[1:]
@@ -183,14 +184,14 @@ def step_value(node: Node, fields: frozenset[str] = frozenset()) -> Json:
     An object shows its own keys, and `output`, `status`, `error` besides where it has none of that name. Anything else is
     itself, unless the expression asks for one of the three.
     """
-    node = node.stand_in
-    output = node.output
+    stand_in = node.stand_in
+    output = stand_in.output
     virtual = {"output": output, "status": node.status}
     if node.error is not None:
         virtual["error"] = node.error.to_json()
     if isinstance(output, dict):
         return {**virtual, **output} if not fields or not fields.isdisjoint(_STEP_FIELDS) or "" in fields else output
-    if output is None or not fields.isdisjoint(_STEP_FIELDS) or node.status != COMPLETED:
+    if output is None or not fields.isdisjoint(_STEP_FIELDS) or stand_in.status != COMPLETED:
         return virtual
     return output
 

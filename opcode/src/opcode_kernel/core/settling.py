@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opcode_kernel.core import ending
 from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.failure import run_error, with_others
 from opcode_kernel.core.handling import skip_blocks, skip_running
@@ -87,7 +88,7 @@ def _rest_long_waits(run: Run) -> bool:
         if isinstance(command, RunAction):
             return False
         _name, _, purpose = command.task.rpartition("!")
-        if purpose == "retry" or (purpose == "wait" and command.at - run.now <= LONG_WAIT):
+        if purpose in ("retry", "grace") or (purpose == "wait" and command.at - run.now <= LONG_WAIT):
             return False
         if purpose == "wait":
             waiting.append(command.task)
@@ -239,6 +240,8 @@ def cancel(run: Run, reason: str, cancelled_by: str | None) -> None:
 
 def park_all(run: Run, keep: frozenset[str]) -> list[str]:
     """Park, and what starts only because something was parked as well."""
+    ending.finish_all(run)
+    run.carry_on()
     parked: list[str] = []
     while more := park(run, keep):
         parked += more
@@ -249,16 +252,25 @@ def park_all(run: Run, keep: frozenset[str]) -> list[str]:
 def park(run: Run, keep: frozenset[str]) -> list[str]:
     """Suspend every step that is carrying out an action or waits to retry, as interrupted; returns their ids."""
     parked: list[str] = []
+    issued = set(map(id, run.state.issued))
     for command in list(run.state.outstanding.values()):
         if command.task in keep:
             continue
+        payload: dict[str, Json] = {"reason": "interrupted"}
         if isinstance(command, RunAction):
             node = run.state.nodes[command.step_id]
+            if not is_safe(command) and id(command) not in issued:
+                payload["outcome"] = "unknown"
         elif command.task.endswith("!retry"):
             node = next(node for node in run.state.nodes.values() if command.task in node.timers)
         else:
             continue
         parked.append(node.path)
-        run.emit("step_suspended", node, {"reason": "interrupted"})
+        run.emit("step_suspended", node, payload)
     rest_containers(run)
     return parked
+
+
+def is_safe(command: RunAction) -> bool:
+    """Tell whether an action may be repeated without asking; one that no plugin offers is not."""
+    return command.binding is not None and command.binding.effect != "effect"

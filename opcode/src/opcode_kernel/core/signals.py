@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from opcode_kernel.core.handling import attempt_failed, skip_blocks
 from opcode_kernel.core.messages import Signal
 from opcode_kernel.core.settling import cancel as cancel_run
-from opcode_kernel.core.state import ACTIVE, CANCELLED, FAILED, PENDING, SUSPENDED, DecisionState, Node
+from opcode_kernel.core.state import ACTIVE, CANCELLED, FAILED, PENDING, RUNNING, SUSPENDED, DecisionState, Node
 from opcode_kernel.errors import ConflictError, DefinitionError, Failure, Json, NotFoundError
 
 if TYPE_CHECKING:
@@ -249,7 +249,9 @@ def _retry(run: Run, signal: Signal) -> None:
         below = [node for node in leaves if node.path.startswith(f"{named.path}.")]
         chosen = below if named.status == SUSPENDED and below else [named]
     _received(run, signal, named)
+    ended = _ended_above(chosen)
     run.resume("retry", named, {"retry": [node.path for node in chosen]})
+    _reopen(run, ended)
 
 
 def _skip(run: Run, signal: Signal) -> None:
@@ -264,6 +266,7 @@ def _skip(run: Run, signal: Signal) -> None:
     if node is None:
         raise _not_overridable(run, signal.step_id, "skip")
     _received(run, signal, node)
+    ended = _ended_above([node])
     if state.status in (FAILED, SUSPENDED):
         run.resume("skip", node)
     skip_blocks(run, node, "signal_skip")
@@ -271,6 +274,29 @@ def _skip(run: Run, signal: Signal) -> None:
     if "output" in signal.payload:
         payload["output"] = signal.payload["output"]
     run.emit("step_skipped", node, payload)
+    _reopen(run, ended)
+
+
+def _ended_above(nodes: list[Node]) -> list[Node]:
+    """Return the containers around these steps that have ended, outermost first."""
+    found: list[Node] = []
+    for node in nodes:
+        above: list[Node] = []
+        owner = node.block.owner
+        while owner is not None:
+            if owner.is_terminal and owner not in found:
+                above.append(owner)
+            owner = owner.block.owner
+        found += reversed(above)
+    return found
+
+
+def _reopen(run: Run, owners: list[Node]) -> None:
+    """Say that containers that had ended go on: another attempt of each, with what is done in it."""
+    for owner in owners:
+        if owner.status == RUNNING:
+            payload = {**owner.plan.started, "attempt": owner.attempt + 1}
+            run.emit("step_started", owner, payload, {"reopened": True})
 
 
 def _is_open_failure(run: Run, node: Node) -> bool:

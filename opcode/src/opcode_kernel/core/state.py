@@ -51,6 +51,10 @@ class Node:
     waiting: dict[str, Json] | None = None
     decision: str | None = None
     timeout_left: int | None = None
+    #: What was decided for a container whose nested actions are still being cancelled; see `ending.py`.
+    ending: dict[str, Json] | None = None
+    #: Interrupted while an action with effects was under way: nobody knows whether it happened.
+    unknown: bool = False
     #: The fallback that stands in for this failed step, the one that was started for it, and the reverse of that.
     rescued_by: Node | None = None
     fallback: Node | None = None
@@ -101,9 +105,14 @@ class Node:
     def last_resort(self) -> Node:
         """The end of the chain of fallbacks as far as it was started, or the step itself."""
         node = self
-        while node.status == FAILED and node.fallback is not None:
+        while node.status == FAILED and node.fallback is not None and not node.fallback.declined:
             node = node.fallback
         return node
+
+    @property
+    def declined(self) -> bool:
+        """Whether its own guard kept the step from running: a fallback that did not run rescues nothing."""
+        return self.status == SKIPPED and self.reason == "condition_false"
 
     @property
     def is_live(self) -> bool:
@@ -216,6 +225,8 @@ class RunState:
         self.nodes: dict[str, Node] = {}
         self.decisions: dict[str, DecisionState] = {}
         self.outstanding: dict[str, RunAction | StartTimer] = {}
+        #: Steps whose action was cancelled and has not ended yet, by task.
+        self.ending: dict[str, Node] = {}
         #: Early named signals, latest per name.
         self.signals: dict[str, Json] = {}
 

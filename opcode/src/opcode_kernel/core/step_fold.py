@@ -7,6 +7,7 @@ from typing import Any
 from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import (
+    declined,
     enter,
     forget_attempt,
     leave,
@@ -32,7 +33,7 @@ from opcode_kernel.core.state import (
     Node,
     RunState,
 )  # fmt: skip
-from opcode_kernel.core.tasks import close_tasks, command_of, issue, issue_action, stop_budget, withdraw
+from opcode_kernel.core.tasks import GRACE, close_tasks, command_of, issue, issue_action, stop_budget, withdraw
 from opcode_kernel.core.times import MILLISECOND
 from opcode_kernel.core.wait_fold import close_decision
 from opcode_kernel.errors import Failure, Json
@@ -47,6 +48,9 @@ def step_started(state: RunState, event: Event, node: Node) -> None:
     _, _, _, payload, at, _, private = event
     plan = node.plan
     attempt: int = payload["attempt"]  # type: ignore[index]
+    if private is not None and "reopened" in private:
+        reopened(state, node, attempt, at)
+        return
     if private is None and plan.call is not None:
         call_started(state, node, attempt, at, plan.call.params.value, _NO_HOLES)
         return
@@ -64,10 +68,25 @@ def step_started(state: RunState, event: Event, node: Node) -> None:
         issue_action(state, node, at, private["params"], node.holes)
 
 
+def reopened(state: RunState, node: Node, attempt: int, at: int) -> None:
+    """A container goes on after its failure, because an operator repeats or passes over what failed in it."""
+    node.attempt = attempt
+    node.attempt_at = at
+    for block in node.blocks:
+        block.attempt = attempt
+    if node.plan.timeout is not None:
+        issue(state, node, StartTimer(f"{node.task}!timeout", at + node.plan.timeout))
+
+
 def call_started(state: RunState, node: Node, attempt: int, at: int, params: Json, holes: list[Any]) -> None:
-    """Apply the start of an attempt that is one action."""
+    """Apply the start of an attempt that is one action. Whoever carries it out keeps to its deadline.
+
+    The timer is for an action that does not end when it is cancelled: after the grace nobody waits for it any more.
+    """
     _started(state, node, attempt, at)
     issue_action(state, node, at, params, holes)
+    if node.plan.timeout is not None:
+        issue(state, node, StartTimer(f"{node.task}!timeout", at + node.plan.timeout + GRACE))
 
 
 def start_plain(state: RunState, at: int, events: list[Event]) -> bool:
@@ -238,9 +257,12 @@ def step_skipped(state: RunState, event: Event, node: Node) -> None:
     leave(state, node, SKIPPED)
     if private.get("final"):
         node.cut = True
+        return
+    if node.block.plan.nested and "output" in payload:
+        node.block.output = node.output
+    if node.triggered and node.plan.is_fallback and node.declined:
+        declined(state, node)
     else:
-        if node.block.plan.nested and "output" in payload:
-            node.block.output = node.output
         satisfied(state, node)
 
 
@@ -262,12 +284,14 @@ def step_retrying(state: RunState, event: Event, node: Node) -> None:
 
 def step_suspended(state: RunState, event: Event, node: Node) -> None:
     """The step rests until something from outside arrives."""
-    node.reason = (event.payload or {})["reason"]
+    payload: dict[str, Any] = event.payload or {}
+    node.reason = payload["reason"]
     if node.reason == "interrupted":
         _pause_timeout(state, node, event.at)
         close_tasks(state, node)
         node.waiting = None
-    elif node.reason == "decision":
+        node.unknown = payload.get("outcome") == "unknown"
+    elif node.reason in ("decision", "child"):
         _pause_timeout(state, node, event.at)
     leave_live(state, node)
     node.status = SUSPENDED

@@ -7,7 +7,7 @@ losers are the core's business and work for every type.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from opcode_kernel.core.definition import Step
     from opcode_kernel.core.evaluator import Program
     from opcode_kernel.core.interpolation import Template
+    from opcode_kernel.core.limits import Limits
 
 #: A line for the run's log: event type and payload (spec 01 section 5.2).
 Note = tuple[str, dict[str, Json]]
@@ -158,6 +159,11 @@ class StepView(Protocol):
         """What came for a `Wait`: `{"signal": payload}`, `{"timer": True}` or `{"decision": resolution}`."""
         ...
 
+    @property
+    def limits(self) -> Limits:
+        """The bounds of the engine, such as `loop_iterations`."""
+        ...
+
     def evaluate(self, program: Program) -> Json:
         """Evaluate an expression in the scope of this step (raises `ExpressionError`)."""
         ...
@@ -253,6 +259,9 @@ class StepType(Protocol):
     name: str
     #: The config keys it knows: anything else in `config` is reported when a template is defined.
     keys: frozenset[str]
+    #: The shape of `config` as JSON Schema: `properties` for the keys, `required`, further rules. It may refer to `steps`,
+    #: `duration` and `delay` in `#/$defs`. It becomes part of the published schema of definitions.
+    config_schema: Mapping[str, Json]
 
     def bodies(self, config: dict[str, Json]) -> Iterable[Body]:
         """Return the nested lists of a config whose shape may still be wrong; skip what is not a list."""

@@ -6,10 +6,13 @@ from typing import Any
 
 from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.state import Node, RunState
+from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import Json
 
 #: The timer of the workflow's own time-out.
 BUDGET = "!timeout"
+#: How long a cancelled action may take to end before nobody waits for it any more.
+GRACE = 5 * SECOND
 
 
 def issue(state: RunState, node: Node, command: StartTimer) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opcode_kernel.core.evaluator import Program
 from opcode_kernel.core.interpolation import Template, split_holes
+from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.state import COMPLETED, Block, Node, RunState
 from opcode_kernel.errors import InterpolationError, Json
@@ -30,6 +31,11 @@ class View:
         self.arrived = arrived
         self.memo: Json = None if fresh else node.memo
         self.blocks: Sequence[Block] = () if fresh else node.blocks
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of the engine."""
+        return self._state.plan.limits
 
     def evaluate(self, program: Program) -> Json:
         """Evaluate an expression in the scope of this step."""

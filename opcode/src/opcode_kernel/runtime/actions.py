@@ -82,6 +82,14 @@ class ActionRunner:
         else:
             self._backlog.append((live, command))
 
+    def unqueue(self, live: LiveRun, task: str) -> None:
+        """Take a cancelled action out of the queue, if it is still waiting for a place."""
+        for entry in self._backlog:
+            if entry[0] is live and entry[1].task == task:
+                self._backlog.remove(entry)
+                live.left(task)
+                return
+
     async def idle(self) -> None:
         """Return once no action holds a place and none is queued."""
         while self._running:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from opcode_kernel.codec import measure
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.state import PENDING, SUSPENDED, TERMINAL_RUN, DecisionState, Node, RunState
 from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Json
 from opcode_kernel.store.projections import duration_ms
 
+#: Bytes of an output that an event shows; the step has it whole.
 _SHOWN_OUTPUT = 65_536
 
 
@@ -75,12 +77,20 @@ def event_json(run_id: str, event: Event) -> dict[str, Json]:
     if event.step_id is not None:
         shown["step_id"] = event.step_id
     if event.payload is not None:
-        shown["payload"] = event.payload
+        shown["payload"] = shown_payload(event)
     if event.agent_id:
         shown["agent_id"] = event.agent_id
     shown["timestamp"] = iso(event.at)
     shown["sequence"] = event.sequence
     return shown
+
+
+def shown_payload(event: Event) -> dict[str, Json] | None:
+    """Return the payload as answers show it: an output of more than 64 KiB gives way to `output_truncated`."""
+    payload = event.payload
+    if payload is None or event.type != "step_completed" or measure(payload.get("output")) <= _SHOWN_OUTPUT:
+        return payload
+    return {**{key: value for key, value in payload.items() if key != "output"}, "output_truncated": True}
 
 
 def decision_json(state: RunState, decision: DecisionState) -> dict[str, Json]:
@@ -118,8 +128,22 @@ def waiting_steps(state: RunState) -> list[dict[str, Json]]:
             entry["signal"] = node.waiting["signal"]
         if node.waiting is not None and node.waiting.get("until") is not None:
             entry["until"] = iso(node.waiting["until"])
+        if node.unknown:
+            entry.update(_question(node))
         found.append(entry)
     return found
+
+
+def _question(node: Node) -> dict[str, Json]:
+    """What an operator has to say about an effect that was cut off: it is never repeated unasked."""
+    return {
+        "outcome": "unknown", "action": node.plan.action, "attempt": node.attempt,
+        "question": f"did it happen? {node.plan.action} was under way when the process ended",
+        "answers": [
+            {"signal_type": "retry", "means": "it did not happen, or may happen twice: carry it out again"},
+            {"signal_type": "skip", "payload": {"output": None}, "means": "it happened: go on with this output"},
+        ],
+    }  # fmt: skip
 
 
 def _result_step(node: Node) -> dict[str, Json]:

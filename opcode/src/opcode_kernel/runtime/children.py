@@ -24,7 +24,7 @@ from opcode_kernel.errors import (
 )
 from opcode_kernel.plugin.action import Suspended
 from opcode_kernel.runtime.answers import context_record
-from opcode_kernel.runtime.driver import Reply
+from opcode_kernel.runtime.reply import Reply
 from opcode_kernel.store.base import RunFilter
 
 if TYPE_CHECKING:
@@ -215,17 +215,21 @@ def child_output(child: RunState) -> Json:
     raise ActionError(child.error.code, f"{_FAILED}{message}", retryable=child.error.retryable, details=details)
 
 
-async def cancel_children(engine: Engine, run_id: str, reason: str) -> None:
-    """Cancel the children of a run that ended without waiting for them, also those that are not durable yet."""
+async def cancel_children(engine: Engine, run_id: str, reason: str, task: str | None = None) -> None:
+    """Cancel the children of a run that nobody waits for any more, also those that are not durable yet.
+
+    Given a task, only the child which that attempt of a step started.
+    """
     children = [live.run_id for live in engine.live.values() if live.parent_run_id == run_id]
     try:
         for status in ("active", "suspended"):
             rows, _ = await engine.store.runs(RunFilter(parent_run_id=run_id, status=status, limit=100_000))
             children += [row.id for row in rows]
+        for child_id in dict.fromkeys(children):
+            if task is None or await engine.ask(child_id, lambda run: run.state.parent_task) == task:
+                await cancel_run(engine, child_id, reason)
     except OpcodeError as error:
         _complain("children could not be cancelled", run_id, error)
-    for child_id in dict.fromkeys(children):
-        await cancel_run(engine, child_id, reason)
 
 
 async def cancel_run(engine: Engine, run_id: str, reason: str) -> None:

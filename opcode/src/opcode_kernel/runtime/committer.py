@@ -1,7 +1,8 @@
 """Group commit: what many runs have to write shares one transaction.
 
-Whoever needs durability first becomes the leader and writes everything that is queued; the others wait for it. While one
-batch is being written the next one gathers, so the number of transactions falls as the load rises.
+Whoever needs durability first becomes the leader and writes what is queued; the others wait for it. While one batch is
+being written the next one gathers, so the number of transactions falls as the load rises. A batch has a limit: those who
+wait for its end are woken a few at a time, and none of them waits for the encoding of thousands of rows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from opcode_kernel.store.base import RunWrite, Store
 #: A failed commit is repeated this often, over at most two seconds (spec 01 section 4.3).
 ATTEMPTS = 5
 
+#: A batch is full once it has this many rows: some tens of milliseconds of work, shared by all who wait for it.
+BATCH_ROWS = 500
+
 
 class Committer:
     """The only way events reach the store. Announces them to the hub once they are durable."""
@@ -32,8 +36,8 @@ class Committer:
         self._submitted = 0
         self._settled = 0
         self._writing = False
-        self._waiters = 0
-        self._done = anyio.Event()
+        #: Those who wait, by the ticket they wait for, in the order they came.
+        self._waiting: dict[int, anyio.Event] = {}
         self._kick = anyio.Event()
         self._failed: dict[str, OpcodeError] = {}
 
@@ -55,13 +59,20 @@ class Committer:
         """
         while self._settled < ticket:
             if self._writing:
-                self._waiters += 1
-                await self._done.wait()
-                self._waiters -= 1
+                await self._wait_for(ticket)
             else:
                 await self._write_queue()
         if self._failed and run_id in self._failed:
             raise self._failed.pop(run_id)
+
+    async def room(self, rows: int) -> None:
+        """Return once no more than so many rows wait for their transaction."""
+        queued = 0
+        for count, write in enumerate(reversed(self._queue)):
+            queued += _rows_of(write)
+            if queued > rows:
+                await self.barrier(self._submitted - count, "")
+                return
 
     def settle_now(self) -> bool:
         """Write the queue without waiting, where the store can do that: one in memory. Tells whether it was done."""
@@ -75,7 +86,7 @@ class Committer:
             if done.value is not None:
                 self._queue = batch  # for a barrier to deal with: it can wait and repeat
                 return False
-            self._settled += len(batch)
+            self._settle(len(batch))
             return True
         write.close()
         raise StoreError("a store that is not durable must not wait while it appends")
@@ -87,17 +98,51 @@ class Committer:
             self._kick = anyio.Event()
             await self.barrier(self._submitted, "")
 
+    async def _wait_for(self, ticket: int) -> None:
+        event = self._waiting.setdefault(ticket, anyio.Event())
+        try:
+            await event.wait()
+        except anyio.get_cancelled_exc_class():
+            if not event.statistics().tasks_waiting:
+                self._waiting.pop(ticket, None)
+            if not self._writing:
+                self._call_next()  # this one may have been called to lead
+            raise
+
     async def _write_queue(self) -> None:
-        batch, self._queue = self._queue, []
+        batch = self._take()
         self._writing = True
         try:
             await self._write(batch)
         finally:
-            self._settled += len(batch)
             self._writing = False
-            if self._waiters:
-                self._done.set()
-                self._done = anyio.Event()
+            self._settle(len(batch))
+
+    def _take(self) -> list[RunWrite]:
+        """Return the oldest writes, as many as make a batch."""
+        rows = 0
+        for count, write in enumerate(self._queue, 1):
+            rows += _rows_of(write)
+            if rows >= BATCH_ROWS:
+                batch, self._queue = self._queue[:count], self._queue[count:]
+                return batch
+        batch, self._queue = self._queue, []
+        return batch
+
+    def _settle(self, count: int) -> None:
+        """Wake those whose write is settled now, and one more to lead the next batch."""
+        first = self._settled + 1
+        self._settled += count
+        if self._waiting:
+            for ticket in range(first, first + count):
+                if (event := self._waiting.pop(ticket, None)) is not None:
+                    event.set()
+            self._call_next()
+
+    def _call_next(self) -> None:
+        for ticket in self._waiting:
+            self._waiting.pop(ticket).set()
+            return
 
     async def _write(self, batch: list[RunWrite]) -> None:
         error = await self._tried(batch)
@@ -150,3 +195,7 @@ class Committer:
         for write in batch:
             self._hub.publish(write.run_id, write.events)
         return None
+
+
+def _rows_of(write: RunWrite) -> int:
+    return len(write.events) + len(write.steps) + 1

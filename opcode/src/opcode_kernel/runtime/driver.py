@@ -9,8 +9,8 @@ or an end can be seen, and before an answer is given; everything else is written
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
@@ -18,12 +18,14 @@ import structlog
 
 from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.messages import Message
+from opcode_kernel.core.messages import ActionEnded, Message, Signal
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import SUSPENDED
 from opcode_kernel.errors import ConflictError, NotFoundError, OpcodeError
 from opcode_kernel.runtime.actions import unavailable
+from opcode_kernel.runtime.children import cancel_children
 from opcode_kernel.runtime.context import StepContext
+from opcode_kernel.runtime.reply import Reply
 from opcode_kernel.store.base import DecisionRow, RunWrite
 from opcode_kernel.store.projections import decision_rows, run_row, step_rows
 
@@ -33,38 +35,6 @@ if TYPE_CHECKING:
 #: Let others have the loop after this many transitions in one go, or after this many microseconds of slow ones.
 TURN = 200
 TURN_TIME = 2_000
-
-
-class Reply:
-    """Where the answer to one request goes: `done(run)` after the barrier, or the error."""
-
-    __slots__ = ("_answer", "_event", "error", "result")
-
-    def __init__(self, answer: Callable[[Run], Any] | None = None) -> None:
-        self._answer = answer
-        self._event = anyio.Event()
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def done(self, run: Run) -> None:
-        """Compute the answer from the run as it is now, and deliver it."""
-        try:
-            self.result = self._answer(run) if self._answer is not None else None
-        except Exception as error:  # noqa: BLE001 - belongs to whoever asked
-            self.error = error
-        self._event.set()
-
-    def fail(self, error: BaseException) -> None:
-        """Deliver an error instead."""
-        self.error = error
-        self._event.set()
-
-    async def wait(self) -> Any:
-        """Return the answer or raise the error."""
-        await self._event.wait()
-        if self.error is not None:
-            raise self.error
-        return self.result
 
 
 class LiveRun:
@@ -107,6 +77,8 @@ class LiveRun:
     def left(self, task: str) -> None:
         """Note that an action is over, reported or cancelled; the run may rest once the last one is."""
         self.scopes.pop(task, None)
+        if self.loaded and task in self.run.state.ending:
+            self.push(ActionEnded(task))
         if not self.scopes and self._wake is not None:
             self._wake.set()
 
@@ -232,6 +204,7 @@ class LiveRun:
                         continue
                     unsaved += events
                 if reply is not None:
+                    reply.accepted = type(message) is Signal
                     self._replies.append(reply)
             else:
                 return
@@ -258,10 +231,20 @@ class LiveRun:
         elif type(command) is StartTimer:
             self.engine.timers.arm(self.run_id, command.task, command.at)
         elif type(command) is CancelTask:
-            self.engine.timers.cancel(self.run_id, command.task)
-            scope = self.scopes.get(command.task)
-            if scope is not None:
-                scope.cancel()
+            self._cancel(command.task)
+
+    def _cancel(self, task: str) -> None:
+        engine = self.engine
+        engine.timers.cancel(self.run_id, task)
+        scope = self.scopes.get(task)
+        if scope is not None:
+            scope.cancel()
+            engine.runner.unqueue(self, task)
+        elif task in self.run.state.ending:
+            self.push(ActionEnded(task))
+        elif "workflow.run" in self.run.plan.actions and "!" not in task and not engine.closing:
+            # A child that rests has no task here.
+            engine.nursery.spawn(cancel_children, engine, self.run_id, "the step that waited for it ended", task)
 
     def _start_effects(self) -> None:
         effects, self._effects = self._effects, []

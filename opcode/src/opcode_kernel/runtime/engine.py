@@ -8,46 +8,42 @@ async with open_engine(store, registry) as engine:
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
 
 from opcode_kernel.core.commands import RunAction
-from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.messages import Message, Signal, Start
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import ACTIVE, RunState
 from opcode_kernel.core.validation import Report
 from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError
 from opcode_kernel.plugin.manager import Registry
-from opcode_kernel.plugin.policy import Policy
 from opcode_kernel.runtime import answers
 from opcode_kernel.runtime.actions import ActionRunner
+from opcode_kernel.runtime.admission import Admission
 from opcode_kernel.runtime.breaker import Breakers
 from opcode_kernel.runtime.children import cancel_children, tell_parent
 from opcode_kernel.runtime.committer import Committer
-from opcode_kernel.runtime.driver import LiveRun, Reply
+from opcode_kernel.runtime.driver import LiveRun
 from opcode_kernel.runtime.hub import Hub, Listener
 from opcode_kernel.runtime.library import Library, Template
 from opcode_kernel.runtime.nursery import Nursery, open_nursery
+from opcode_kernel.runtime.options import EngineOptions as EngineOptions
+from opcode_kernel.runtime.options import wall_clock as wall_clock
 from opcode_kernel.runtime.ports import Notifier as Notifier
 from opcode_kernel.runtime.ports import Vault
 from opcode_kernel.runtime.recovery import POLICIES, recover
 from opcode_kernel.runtime.redaction import Redactor
+from opcode_kernel.runtime.reply import Reply
 from opcode_kernel.runtime.shutdown import shut_down
+from opcode_kernel.runtime.start_keys import StartKeys, check_key
 from opcode_kernel.runtime.timers import Timers
 from opcode_kernel.store.base import EventFilter, Store
 
 STATUS_PARTS = ("steps", "events", "decisions", "context")
-
-
-def wall_clock() -> int:
-    """Return microseconds since the epoch."""
-    return time.time_ns() // 1_000
 
 
 def new_id() -> str:
@@ -55,18 +51,6 @@ def new_id() -> str:
     raw = os.urandom(16)
     text = raw.hex()
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[raw[8] & 3]}{text[17:20]}-{text[20:]}"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """What an engine can be told. `pool_size` bounds simultaneously executing actions, times are in seconds."""
-
-    pool_size: int = 10
-    recovery: str = "suspend"
-    policy: Policy = field(default_factory=Policy)
-    limits: Limits = field(default_factory=Limits)
-    shutdown_grace: float = 10.0
-    clock: Callable[[], int] = wall_clock
 
 
 class Engine:
@@ -87,6 +71,8 @@ class Engine:
         self.redactor = Redactor()
         self.breakers = Breakers()
         self.committer = Committer(store, self.hub, self._write_lost)
+        self.admission = Admission(nursery, self.committer)
+        self.start_keys = StartKeys(store)
         self.library = Library(store, registry, options.limits, self.clock)
         self.runner = ActionRunner(self)
         self.timers = Timers(self.clock, self._fire)
@@ -129,43 +115,58 @@ class Engine:
 
         With `wait=False`, or when `wait_timeout` seconds pass first, the answer is `{workflow_id, status: "active"}` and
         the run goes on. `listener(run_id, events)` hears of every commit meanwhile. The same `idempotency_key` of the
-        same agent with the same input gives the same run.
+        same agent with the same template and input gives the same run, whatever has become of it.
 
         Raises:
             NotFoundError: no such template or version.
             DefinitionError: the input is refused; nothing is stored.
-            ConflictError: the idempotency key was used with another input.
+            ConflictError: the key was used for another run, named in `details.workflow_id`; or the engine is closing.
         """
-        template = await self.library.resolve(template_name, version)
-        inputs = self.library.prepare_inputs(template, params or {})
-        await self.touch_agent(agent_id)
-        if idempotency_key is not None:
-            known = await self._started_before(agent_id, idempotency_key, template, inputs)
-            if known is not None:
-                return await self._settled_result(known, wait, wait_timeout)
+        _check_wait_timeout(wait_timeout)
         run_id = new_id()
-        remove = self.hub.listen(run_id, listener) if listener is not None else None
-        try:
-            live = self.start(template, inputs, agent_id=agent_id, start_key=idempotency_key, run_id=run_id)
-            return await self._result(live, wait, wait_timeout)
-        except ConflictError:
+        given = (run_id, template_name, version, params or {}, agent_id)
+        with self._heard(run_id, listener):
             if idempotency_key is None:
-                raise
-            known = await self._started_before(agent_id, idempotency_key, template, inputs)
+                return await self._result(await self._start(*given), wait, wait_timeout)
+            found = await self._start_once(idempotency_key, *given)
+            live = self.live.get(found) if isinstance(found, str) else found
+            if live is None:
+                return answers.run_result((await self.load(str(found))).state)
+            return await self._result(live, wait, wait_timeout)
+
+    async def _start(
+        self, run_id: str, template_name: str, version: str | None, params: dict[str, Json], agent_id: str,
+        key: str | None = None,
+    ) -> LiveRun:  # fmt: skip
+        template = await self.library.resolve(template_name, version, check=True)
+        inputs = self.library.prepare_inputs(template, params)
+        await self.touch_agent(agent_id)
+        self._refuse_when_closing()
+        await self.admission.enter()
+        return self.start(template, inputs, agent_id=agent_id, start_key=key, run_id=run_id)
+
+    async def _start_once(
+        self, key: str, run_id: str, template_name: str, version: str | None, params: dict[str, Json], agent_id: str
+    ) -> LiveRun | str:
+        """Start a run under a key, or return the id of the one that was started under it before."""
+        check_key(key)
+        async with self.start_keys.held(agent_id, key):
+            known = await self.start_keys.find(agent_id, key)
             if known is None:
-                raise
-            return await self._settled_result(known, wait, wait_timeout)
-        finally:
-            if remove is not None:
-                remove()
+                return await self._start(run_id, template_name, version, params, agent_id, key)
+        if not version and known.template_name == template_name:
+            version = str(known.template_version)  # the latest one may be another by now; the request is the same
+        template = await self.library.resolve(template_name, version)
+        known.check(key, template, self.library.prepare_inputs(template, params))
+        await self.touch_agent(agent_id)
+        return known.run_id
 
     def start(
         self, template: Template, inputs: dict[str, Any], *, agent_id: str, start_key: str | None = None,
         run_id: str | None = None, parent: RunState | None = None, command: RunAction | None = None,
     ) -> LiveRun:  # fmt: skip
         """Start driving a run of a resolved template; nothing is durable yet when this returns."""
-        if self.closing:
-            raise ConflictError("the engine is shutting down and starts no more workflows")
+        self._refuse_when_closing()
         run_id = run_id or new_id()
         live = LiveRun(self, run_id, Run(template.plan))
         self.live[run_id] = live
@@ -176,6 +177,7 @@ class Engine:
             live.parent_run_id = parent.run_id
         live.push(message)
         if not live.sprint():
+            self.start_keys.remember(live.run.state)
             self.nursery.spawn(live.drive)
         return live
 
@@ -186,7 +188,7 @@ class Engine:
         """Run a child, or find the one that exists, and return its state once it settled."""
         live = self.live.get(run_id)
         if live is None and await self.store.run(run_id) is None:
-            template = await self.library.resolve(template_name, version)
+            template = await self.library.resolve(template_name, version, check=True)
             inputs = self.library.prepare_inputs(template, params)
             if self.closing:
                 await anyio.sleep_forever()  # until this step is parked, and starts its child after the restart
@@ -210,8 +212,7 @@ class Engine:
         """
         if agent_id:
             await self.touch_agent(agent_id)
-        remove = self.hub.listen(run_id, listener) if listener is not None else None
-        try:
+        with self._heard(run_id, listener):
             message = Signal(signal_type, payload or {}, step_id or None, agent_id or None, reasoning)
             reply = Reply(lambda run: answers.run_result(run.state))
             live = self.wake(run_id)
@@ -220,9 +221,6 @@ class Engine:
             if result["status"] == ACTIVE and signal_type in ("decision", "retry", "skip"):
                 await live.settled()
                 result = answers.run_result(live.run.state)
-        finally:
-            if remove is not None:
-                remove()
         answer: dict[str, Json] = {"ok": True, "workflow_id": run_id, "signal_type": signal_type}
         if signal_type in ("decision", "retry", "skip"):
             answer["resumed"] = True
@@ -292,6 +290,8 @@ class Engine:
         """Forget a run that rests; whoever waits for it as a parent or child is told."""
         if self.live.get(live.run_id) is live:
             del self.live[live.run_id]
+            if live.loaded:
+                self.start_keys.forget(live.run.state)
         if live.error is not None or not live.run.state.is_terminal:
             return
         self.hub.forget(live.run_id)
@@ -342,25 +342,23 @@ class Engine:
         live.push(None, reply)
         return {"workflow_id": live.run_id, "status": await reply.wait()}
 
-    async def _settled_result(self, run_id: str, wait: bool, wait_timeout: float | None) -> dict[str, Json]:
-        live = self.live.get(run_id)
-        if live is not None:
-            return await self._result(live, wait, wait_timeout)
-        return answers.run_result((await self.load(run_id)).state)
+    @contextmanager
+    def _heard(self, run_id: str, listener: Listener | None) -> Iterator[None]:
+        remove = self.hub.listen(run_id, listener) if listener is not None else None
+        try:
+            yield
+        finally:
+            if remove is not None:
+                remove()
 
-    async def _started_before(self, agent_id: str, key: str, template: Template, inputs: dict[str, Any]) -> str | None:
-        row = await self.store.run_by_key(agent_id, key)
-        if row is None:
-            return None
-        from opcode_kernel.core.interpolation import split_holes
+    def _refuse_when_closing(self) -> None:
+        if self.closing:
+            raise ConflictError("the engine is shutting down and starts no more workflows")
 
-        same = (row.template_name, row.template_version) == (template.row.name, template.row.version)
-        if not same or row.input_params != split_holes(inputs)[0]:
-            raise ConflictError(
-                f"the idempotency key {key!r} was used before with another template or input",
-                details={"workflow_id": row.id, "idempotency_key": key},
-            )
-        return row.id
+
+def _check_wait_timeout(seconds: float | None) -> None:
+    if seconds is not None and not seconds >= 0:
+        raise DefinitionError(f"expected wait_timeout to be at least 0 seconds, found {seconds}")
 
 
 @asynccontextmanager

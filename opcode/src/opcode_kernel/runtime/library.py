@@ -6,21 +6,51 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+
+from opcode_kernel.codec import measure
 from opcode_kernel.core.evaluator import Evaluator
+from opcode_kernel.core.interpolation import split_holes
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.plan import Plan, compile_plan
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.state import RunState
 from opcode_kernel.core.step_type import StepType
+from opcode_kernel.core.text import json_type
 from opcode_kernel.core.validation import Report, validate
+from opcode_kernel.core.validation.issues import an
 from opcode_kernel.errors import DefinitionError, Json, NotFoundError
 from opcode_kernel.plugin.manager import Registry
 from opcode_kernel.plugin.params import schema_of
-from opcode_kernel.runtime.schemas import schema_problem, violations_of
+from opcode_kernel.schemas import JsonSchema
 from opcode_kernel.store.base import Store, TemplateRow
 
 #: Compiled versions kept in memory.
 KEPT = 1_024
+
+
+class Gate:
+    """A schema that values have to satisfy; without one everything passes.
+
+    It is compiled when it is first needed: a run that began under older rules must load whatever became of its schema.
+    """
+
+    __slots__ = ("_ready", "_schema")
+
+    def __init__(self, schema: Json) -> None:
+        self._schema = schema or None
+        self._ready: JsonSchema | None = None
+
+    def violations(self, value: Json) -> list[str]:
+        """Return one `<JSON pointer>: <reason>` per violation; a schema that cannot be applied is one itself."""
+        if self._schema is None:
+            return []
+        try:
+            if self._ready is None:
+                self._ready = JsonSchema(self._schema)
+            return self._ready.violations(split_holes(value)[0])
+        except DefinitionError as error:
+            return [f": the schema cannot be applied: {error.message}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +59,9 @@ class Template:
 
     row: TemplateRow
     plan: Plan
+    inputs: Gate
+    #: Whether it was validated by the rules and plugins of this engine.
+    checked: bool = False
 
 
 class Library:
@@ -42,6 +75,7 @@ class Library:
         self._clock = clock
         self._compiled: dict[tuple[str, int], Template] = {}
         self._latest: dict[str, int] = {}
+        self._reading: dict[tuple[str, int | None], anyio.Event] = {}
 
     def check(
         self, definition: Json, *, input_schema: Json = None, output_schema: Json = None, triggers: Json = None
@@ -77,27 +111,48 @@ class Library:
             answer["warnings"] = [issue.to_json() for issue in report.warnings]
         return answer
 
-    async def resolve(self, name: str, version: str | int | None = None) -> Template:
+    async def resolve(self, name: str, version: str | int | None = None, *, check: bool = False) -> Template:
         """Return a compiled version, the highest one when none is named.
+
+        With `check`, as for a run that is about to start, it is validated once more: the database may be older than
+        the rules, and a plugin may be gone.
 
         Raises:
             NotFoundError: there is no such template or version.
+            DefinitionError: it is checked and not valid.
         """
         if not name.strip():
             raise DefinitionError("expected a template name, found an empty text")
         number = None if version in (None, "") else version_number(version)
         if number is None and name in self._latest:
             number = self._latest[name]
-        if number is not None and (known := self._compiled.get((name, number))) is not None:
+        known = None if number is None else self._compiled.get((name, number))
+        if known is not None and (known.checked or not check):
             return known
-        row = await self._store.template(name, number)
+        if (name, number) in self._reading:
+            # A thousand runs that start at once have their template read and compiled once.
+            await self._reading[name, number].wait()
+            return await self.resolve(name, version, check=check)
+        read = self._reading[name, number] = anyio.Event()
+        try:
+            row = await self._store.template(name, number) if known is None else known.row
+            return self._resolved(row, name, number, check)
+        finally:
+            del self._reading[name, number]
+            read.set()
+
+    def _resolved(self, row: TemplateRow | None, name: str, number: int | None, check: bool) -> Template:
         if row is None:
             what = f"version v{number} of template {name!r}" if number is not None else f"template {name!r}"
             raise NotFoundError(f"{what} not found; list the templates with opcode.query")
-        if version in (None, ""):
+        if number is None:
             # A version may have been defined while this one was read.
             self._latest[name] = max(row.version, self._latest.get(name, 0))
-        return self._keep(Template(row, self._compile(row)))
+        if check:
+            report = self.check(row.definition, input_schema=row.input_schema)
+            if not report.ok:
+                raise report.error()
+        return self._keep(Template(row, self._compile(row), Gate(row.input_schema), check))
 
     def prepare_inputs(self, template: Template, params: dict[str, Json]) -> dict[str, Any]:
         """Return the effective inputs: schema defaults, then the definition's `inputs`, then `params`.
@@ -105,23 +160,38 @@ class Library:
         Secrets in the definition's `inputs` stay holes; `params` are data and never scanned.
 
         Raises:
-            DefinitionError: a name is reserved, or the result does not satisfy `input_schema`.
+            DefinitionError: the params are too large, a name is reserved, or the result does not satisfy `input_schema`.
         """
-        reserved = sorted(key for key in params if key.startswith("__"))
-        if reserved:
-            raise DefinitionError(f"input names that start with __ are reserved, found {', '.join(reserved)}")
-        schema = template.row.input_schema or {}
-        properties: dict[str, Any] = schema.get("properties") or {}
+        self._check_params(params)
+        schema = template.row.input_schema
+        properties: dict[str, Any] = (schema.get("properties") or {}) if isinstance(schema, dict) else {}
         defaults = {key: p["default"] for key, p in properties.items() if isinstance(p, dict) and "default" in p}
         own = template.plan.inputs
         scope_state = RunState(template.plan)
         inputs: dict[str, Any] = {**defaults, **own.resolve(Scope(scope_state, scope_state.root)), **params}
-        violations = violations_of(schema, inputs) if schema else []
+        violations = template.inputs.violations(inputs)
         if violations:
+            first = violations[0].removeprefix(": ")
             raise DefinitionError(
-                f"the input does not satisfy input_schema: {violations[0]}", details={"violations": violations}
+                f"the input does not satisfy input_schema: {first}", details={"violations": violations}
             )
         return inputs
+
+    def _check_params(self, params: dict[str, Json]) -> None:
+        if not isinstance(params, dict):
+            raise DefinitionError(f"expected params to be an object of inputs by name, found {an(json_type(params))}")
+        reserved = sorted(key for key in params if key.startswith("__"))
+        if reserved:
+            raise DefinitionError(f"input names that start with __ are reserved, found {', '.join(reserved)}")
+        try:
+            size = measure(split_holes(params)[0])  # a parent passes secrets on as holes
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DefinitionError(f"expected params that JSON can express: {error}") from None
+        if size > self._limits.params_size:
+            raise DefinitionError(
+                f"expected params of at most {self._limits.params_size} bytes as JSON, found {size}; pass a reference to the "
+                "data instead",
+            )  # fmt: skip
 
     def _keep(self, template: Template) -> Template:
         if len(self._compiled) >= KEPT:
@@ -130,11 +200,10 @@ class Library:
         return template
 
     def _compile(self, row: TemplateRow) -> Plan:
-        schema = row.output_schema
         return compile_plan(
             row.definition, self._registry, template_name=row.name, template_version=row.version,
             input_schema=row.input_schema,
-            check_output=None if not schema else lambda output: violations_of(schema, output),
+            check_output=Gate(row.output_schema).violations if row.output_schema else None, limits=self._limits,
         )  # fmt: skip
 
 
@@ -206,4 +275,8 @@ class RegistryVocabulary:
 
     def check_schema(self, schema: Json) -> str | None:
         """Return what is wrong with a JSON Schema."""
-        return schema_problem(schema)
+        try:
+            JsonSchema(schema)
+        except DefinitionError as error:
+            return error.message
+        return None

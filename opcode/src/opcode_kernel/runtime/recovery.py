@@ -9,10 +9,12 @@ import structlog
 from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.messages import Interrupted
 from opcode_kernel.core.run import Run
-from opcode_kernel.core.state import ACTIVE, TERMINAL_RUN
+from opcode_kernel.core.settling import is_safe
+from opcode_kernel.core.state import ACTIVE, PENDING, TERMINAL_RUN, RunState
 from opcode_kernel.errors import Failure
 from opcode_kernel.runtime.children import cancel_run
-from opcode_kernel.runtime.driver import LiveRun, Reply
+from opcode_kernel.runtime.driver import LiveRun
+from opcode_kernel.runtime.reply import Reply
 from opcode_kernel.store.base import RunRow, RunWrite
 
 if TYPE_CHECKING:
@@ -27,7 +29,10 @@ async def recover(engine: Engine) -> int:
     taken = []
     for row in rows:
         try:
-            live = _take_up(engine, await engine.load(row.id))
+            run = await engine.load(row.id)
+            if run.state.status == PENDING:
+                _identify(run.state, row)
+            live = _take_up(engine, run)
         except Exception as error:  # noqa: BLE001 - one broken run must not keep the others from starting
             await _park(engine, row, error)
             continue
@@ -47,9 +52,8 @@ def _take_up(engine: Engine, run: Run) -> LiveRun | None:
     if state.is_terminal:
         return None
     live = LiveRun(engine, state.run_id, run)
-    if state.status == ACTIVE:
-        policy = engine.options.recovery
-        message = Interrupted("process_restart", _kept(run, policy), suspend=policy == "suspend")
+    if state.status in (ACTIVE, PENDING):
+        message = _interrupted(run, engine.options.recovery)
         # Issued before the run is driven, so that what is parked now is never started.
         live.decided(run.handle(message, engine.clock()).events)
     elif state.acting == 0:
@@ -58,6 +62,13 @@ def _take_up(engine: Engine, run: Run) -> LiveRun | None:
         return None
     engine.live[state.run_id] = live
     return live
+
+
+def _identify(state: RunState, row: RunRow) -> None:
+    """Tell a run whose log is empty who it is: an older version stored rows before they began."""
+    state.run_id, state.agent_id, state.created_at = row.id, row.agent_id, row.created_at
+    state.input_params, state.start_key = row.input_params, row.start_key
+    state.parent_run_id, state.parent_step_id = row.parent_run_id, row.parent_step_id
 
 
 def _go_on(engine: Engine, live: LiveRun) -> Reply:
@@ -78,23 +89,22 @@ async def _cancel_orphans(engine: Engine, rows: list[RunRow]) -> None:
             await cancel_run(engine, row.id, "the parent workflow ended")
 
 
-def _kept(run: Run, policy: str) -> frozenset[str]:
-    """Return the tasks that go on by themselves: none, those safe to repeat, or all."""
-    state = run.state
-    waiting_for_child = {
-        task
-        for task, command in state.outstanding.items()
-        if isinstance(command, RunAction) and state.nodes[command.step_id].reason == "child"
-    }
-    if policy == "suspend":
-        return frozenset(waiting_for_child)
-    kept = set(waiting_for_child)
-    for task, command in state.outstanding.items():
-        if isinstance(command, StartTimer):
-            kept.add(task)
-        elif command.binding is not None and (policy == "resume" or command.binding.effect != "effect"):
-            kept.add(task)  # without its plugin a step waits for it
-    return frozenset(kept)
+def _interrupted(run: Run, policy: str) -> Interrupted:
+    """Return what a restart means for an active run. An effect whose outcome is unknown is never repeated unasked.
+
+    `suspend` keeps nothing going; `auto` goes on where all that was interrupted is safe to repeat, and suspends the run
+    otherwise; `resume` goes on with what is safe and leaves the rest to an operator.
+    """
+    children, safe = set(), set()
+    for task, command in run.state.outstanding.items():
+        if isinstance(command, RunAction) and run.state.nodes[command.step_id].reason == "child":
+            children.add(task)  # nothing of it runs here; its end is reported to whoever owns the parent
+        elif isinstance(command, StartTimer) or is_safe(command):
+            safe.add(task)
+    all_safe = len(children) + len(safe) == len(run.state.outstanding)
+    if policy == "suspend" or (policy == "auto" and not all_safe):
+        return Interrupted("process_restart", frozenset(children))
+    return Interrupted("process_restart", frozenset(children | safe), suspend=False)
 
 
 async def _park(engine: Engine, row: RunRow, error: Exception) -> None:

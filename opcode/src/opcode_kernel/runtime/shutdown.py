@@ -9,7 +9,8 @@ import structlog
 
 from opcode_kernel.core.messages import Interrupted
 from opcode_kernel.errors import OpcodeError
-from opcode_kernel.runtime.driver import LiveRun, Reply
+from opcode_kernel.runtime.driver import LiveRun
+from opcode_kernel.runtime.reply import Reply
 
 if TYPE_CHECKING:
     from opcode_kernel.runtime.engine import Engine

@@ -49,41 +49,59 @@ class Field:
     choices: tuple[str, ...] = ()
     required: bool = False
     short: Callable[[Json], Json] | None = None
+    #: What it means, for the published schema and the reference.
+    text: str = ""
 
 
 DEFINITION: Mapping[str, Field] = {
-    "steps": Field("array", required=True),
-    "inputs": Field("object"),
-    "context": Field("object"),
-    "timeout": Field("duration"),
-    "on_timeout": Field("string", ("fail", "suspend", "cancel")),
-    "on_complete": Field("object"),
-    "on_error": Field("object"),
-    "metadata": Field("object"),
-    "output": Field("any"),
+    "steps": Field("array", required=True, text="The steps; which come first follows from `depends_on`"),
+    "inputs": Field("object", text="Default inputs; those given to a run win, key by key"),
+    "context": Field("object", text="First content of the run's context"),
+    "timeout": Field("duration", text="Longest time for the whole run; waiting for decisions is not counted"),
+    "on_timeout": Field("string", ("fail", "suspend", "cancel"), text="What then happens; `fail` when absent"),
+    "on_complete": Field("object", text="One more step, when the run has succeeded"),
+    "on_error": Field("object", text="One more step, when the run is about to fail"),
+    "metadata": Field("object", text="Whatever you like; `name` is the title of diagrams"),
+    "output": Field(
+        "any",
+        text="What the run answers, with `${{...}}`. Without it: the output of the one step nobody depends on, or an object of them by id",
+    ),
 }
 STEP: Mapping[str, Field] = {
-    "id": Field("string", required=True),
-    "type": Field("string"),
-    "action": Field("string"),
-    "params": Field("object"),
-    "depends_on": Field("array", short=_listed),
-    "condition": Field("string", short=_spelt),
-    "timeout": Field("duration"),
-    "retry": Field("object", short=_times),
-    "on_error": Field("object", short=_handled),
-    "config": Field("object"),
+    "id": Field("string", required=True, text="Letters, digits, `_` and `-`; once per list"),
+    "type": Field("string", text="The kind of step; `action` when absent"),
+    "action": Field("string", text="The action to carry out"),
+    "params": Field("object", text="Its params, with `${{...}}` anywhere in them"),
+    "depends_on": Field(
+        "array",
+        short=_listed,
+        text="Ids of steps that must be done first. Nested steps run one after another by themselves",
+    ),
+    "condition": Field("string", short=_spelt, text="A guard in CEL: the step is skipped when it is false"),
+    "timeout": Field("duration", text="Longest time for one attempt"),
+    "retry": Field("object", short=_times, text="How to repeat after a failure"),
+    "on_error": Field("object", short=_handled, text="What to do when it has failed for good"),
+    "config": Field("object", text="What the step type needs"),
 }
 RETRY: Mapping[str, Field] = {
-    "max": Field("count", required=True),
-    "backoff": Field("string", ("none", "linear", "exponential", "constant")),
-    "delay": Field("delay"),
-    "max_delay": Field("delay"),
-    "jitter": Field("boolean"),
+    "max": Field("count", required=True, text="How often to repeat; `max` 2 is three attempts"),
+    "backoff": Field(
+        "string",
+        ("none", "linear", "exponential", "constant"),
+        text="How the delay grows; `constant` when there is a `delay`, else `none`",
+    ),
+    "delay": Field("delay", text="The first delay"),
+    "max_delay": Field("delay", text="The longest delay; one hour in any case"),
+    "jitter": Field("boolean", text="Shorten each delay by a factor between 0.5 and 1"),
 }
 ON_ERROR: Mapping[str, Field] = {
-    "strategy": Field("string", STRATEGIES, required=True),
-    "fallback_step": Field("string"),
+    "strategy": Field(
+        "string",
+        STRATEGIES,
+        required=True,
+        text="`ignore`: the step counts as skipped. `fallback_step`: another step takes its place. `fail_workflow`: stop everything at once. `retry`: as without `on_error`, what runs is finished, nothing new is started, and the run fails",
+    ),
+    "fallback_step": Field("string", text="The step that takes the place; it runs only for that"),
 }
 
 

@@ -6,7 +6,7 @@ structure mends its copy of the definition, and what could not be mended is left
 
 from __future__ import annotations
 
-from opcode_kernel.core.limits import Limits
+from opcode_kernel.core.limits import DEFAULT_LIMITS, Limits
 from opcode_kernel.core.reading import Reader
 from opcode_kernel.core.tree import Tree
 from opcode_kernel.core.validation.edges import check_graph
@@ -19,8 +19,6 @@ from opcode_kernel.core.validation.structure import check_structure
 from opcode_kernel.core.validation.vocabulary import Vocabulary
 from opcode_kernel.errors import Json
 
-_DEFAULT_LIMITS = Limits()
-
 
 def validate(
     definition: Json,
@@ -29,7 +27,7 @@ def validate(
     input_schema: Json = None,
     output_schema: Json = None,
     triggers: Json = None,
-    limits: Limits = _DEFAULT_LIMITS,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Report:
     """Return everything that is wrong with a definition and with what comes with it.
 
