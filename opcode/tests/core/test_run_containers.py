@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 import opcode_steps
+from opcode_kernel.core.limits import Limits
+from opcode_kernel.core.plan import compile_plan
 from opcode_kernel.testing.simulator import Simulator, simulated
 from opcode_kernel.testing.steps import echo
 from opcode_kernel.testing.vocabulary import vocabulary_of
@@ -240,12 +242,14 @@ def test_the_retry_of_a_container_runs_all_of_it_again_under_the_same_ids() -> N
     assert [event.payload["attempt"] for event in found.events("step_started", step="p.branch_0.a")] == [1, 1]
 
 
-def test_a_run_has_at_most_so_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opcode_kernel.core.directives.MAX_STEPS", 4)
-    found = run(each("[1, 2, 3, 4, 5]", echo("a")), echo("z"))
+def test_a_run_has_at_most_so_many_steps() -> None:
+    plan = compile_plan(
+        {"steps": [each("[1, 2, 3, 4, 5]", echo("a")), echo("z")]}, VOCABULARY, limits=Limits(nested_instances=4)
+    )
+    found = Simulator(plan, latencies=(0,)).start()
     error = found.finish().error
     assert error["details"]["cause"]["code"] == "EXECUTION_ERROR"
-    assert "at most 4 steps" in error["message"]
+    assert "at most 4 nested steps" in error["message"]
     assert found.node("z").status == "completed"
 
 
