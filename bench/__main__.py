@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import anyio
 
-from bench import report
+from bench import load, report
 from bench.dag import DAG
 from bench.durable import DURABLE
 from bench.events import EVENTS
@@ -19,6 +19,9 @@ from bench.mcp import MCP
 from bench.measure import Case, Options, Result, Scenario, run_rounds, tune_gc
 from bench.pool import POOL
 from bench.startup import STARTUP
+
+#: Measured against bounds, not against other programs, so it is only done when it is asked for.
+LOAD = "load"
 
 SCENARIOS: tuple[Scenario, ...] = (DAG, EVENTS, POOL, DURABLE, MCP, STARTUP)
 
@@ -28,6 +31,7 @@ _QUICK = Options(rounds=2, seconds=0.015)
 
 def _parser() -> argparse.ArgumentParser:
     epilog = "scenarios: " + "; ".join(f"{scenario.name}: {scenario.summary}" for scenario in SCENARIOS)
+    epilog += f"; {LOAD}, by itself: answers among a thousand runs, and a run of 100,000 events, against their bounds"
     parser = argparse.ArgumentParser(prog="python -m bench", description="Print the speed figures.", epilog=epilog)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a scenario, or cases of it: 'dag/parallel-*'")
     parser.add_argument("--store", choices=("memory", "sqlite"), help="one store for all in-process scenarios")
@@ -82,13 +86,19 @@ async def _measure(options: Options, names: Sequence[str]) -> list[Result]:
 def main() -> int:
     parser = _parser()
     args = parser.parse_args()
-    known = {scenario.name for scenario in SCENARIOS}
+    known = {LOAD, *(scenario.name for scenario in SCENARIOS)}
     for name in args.names:
         if name.partition("/")[0] not in known:
             parser.error(f"there is no scenario {name!r}; choose from {', '.join(sorted(known))}")
     options = _options(args)
     loop = args.loop or ("uvloop" if find_spec("uvloop") else "asyncio")
     uvloop = {"use_uvloop": loop == "uvloop"}
+    if LOAD in args.names:
+        if len(args.names) > 1:
+            parser.error(f"{LOAD} is measured by itself")
+        lines = anyio.run(load.measure, report.say, backend="asyncio", backend_options=uvloop)
+        print(*lines, sep="\n")
+        return 0 if all(line.value < line.bound for line in lines) else 1
     results = anyio.run(_measure, options, args.names, backend="asyncio", backend_options=uvloop)
     if not results:
         parser.error(f"no case matches {' '.join(args.names)}")

@@ -22,7 +22,7 @@ _START_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def daemon(durability: str = "full") -> AsyncIterator[int]:
+async def daemon(durability: str = "full", **more: str) -> AsyncIterator[int]:
     """Start `opcode serve` and yield its port once it answers `GET /healthz`; stop it the polite way."""
     port = _free_port()
     async with scratch() as home:
@@ -34,6 +34,7 @@ async def daemon(durability: str = "full") -> AsyncIterator[int]:
                 "OPCODE_LISTEN_ADDR": f"127.0.0.1:{port}",
                 "OPCODE_DURABILITY": durability,
                 "OPCODE_LOG_LEVEL": "warn",
+                **more,
             }
             process = await anyio.open_process(
                 [COMMAND, "serve"], stdin=DEVNULL, stdout=DEVNULL, stderr=sink, env=environ

@@ -50,19 +50,39 @@ class McpClient:
         content: dict[str, Any] = result["structuredContent"]
         return content
 
+    async def send(self, tool: str, arguments: dict[str, Any]) -> None:
+        """Call a tool without waiting for its answer; `receive` gets the answers, in the order they come."""
+        self._last_id += 1
+        params = {"name": tool, "arguments": arguments}
+        await self._post({"jsonrpc": "2.0", "id": self._last_id, "method": "tools/call", "params": params})
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the structured result of any call that was sent."""
+        while "result" not in (message := await self._message()):
+            if "error" in message:
+                raise RuntimeError(f"a call failed: {message['error']}")
+        if message["result"].get("isError"):
+            raise RuntimeError(f"a call failed: {message['result']['content']}")
+        content: dict[str, Any] = message["result"]["structuredContent"]
+        return content
+
     async def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Send a request and wait for its answer on the stream."""
         self._last_id += 1
         await self._post({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
         while True:
-            data = (await self._event()).partition(b"data:")[2]
-            message = orjson.loads(data) if data else {}
+            message = await self._message()
             if message.get("id") == self._last_id and "method" not in message:
                 break  # anything else is a heartbeat or a notification
         if "error" in message:
             raise RuntimeError(f"{method} failed: {message['error']}")
         result: dict[str, Any] = message["result"]
         return result
+
+    async def _message(self) -> dict[str, Any]:
+        data = (await self._event()).partition(b"data:")[2]
+        message: dict[str, Any] = orjson.loads(data) if data else {}
+        return message
 
     async def _post(self, message: dict[str, Any]) -> None:
         body = orjson.dumps(message)

@@ -25,6 +25,7 @@ from opcode_kernel.core import events
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.references import NAMESPACES
 from opcode_kernel.core.validation.fields import DEFINITION, ON_ERROR, RETRY, STEP
+from opcode_kernel.core.validation.published import SCHEMA_ID, definition_schema
 from opcode_kernel.errors import CODES, is_retryable
 from opcode_kernel.plugin import hookspecs
 from opcode_kernel.plugin.manager import Registry, registry_of
@@ -40,6 +41,14 @@ HERE = Path(__file__).resolve().parent
 TARGET = HERE / "reference"
 WORDS: dict[str, Any] = tomllib.loads((HERE / "reference.toml").read_text(encoding="utf-8"))
 _NOTICE = "<!-- Written by docs/generate.py; change the code or docs/reference.toml and run it again. -->"
+
+
+#: Where the reference says more about a key.
+_SEE = {
+    ("step", "retry"): ", see below",
+    ("step", "on_error"): ", see below",
+    ("step", "config"): ", see [step types](step-types.md)",
+}
 
 
 def built_in() -> Registry:
@@ -74,13 +83,18 @@ def definition_page(registry: Registry) -> Iterator[str]:
         "nearly is a known one is an error, any other unknown one a warning; `name`, `description`, `notes` and `x-...` "
         "may stand anywhere."
     )
+    yield (
+        f"The same as JSON Schema (draft 2020-12, `{SCHEMA_ID}`) stands in [definition.schema.json](definition.schema.json). "
+        "`opcode schema` prints it, and the server has it at `/schema/definition.json` and, by version, at "
+        "`/schema/definition/v1.json`."
+    )
     spoken = {"count": "whole number", "delay": "duration"}
     parts = {"workflow": DEFINITION, "step": STEP, "retry": RETRY, "on_error": ON_ERROR}
     for part, keys in parts.items():
         yield f"## {part}"
         rows = [
             (f"`{key}`", kind({"enum": field.choices} if field.choices else {"type": spoken.get(field.kind, field.kind)}),
-             "required" if field.required else "", f"{WORDS['definition'][part][key]}.")
+             "required" if field.required else "", f"{field.text}{_SEE.get((part, key), '')}.")
             for key, field in keys.items()
         ]  # fmt: skip
         yield table(("Key", "Type", "", "Meaning"), rows)
@@ -105,9 +119,13 @@ def step_types_page(registry: Registry) -> Iterator[str]:
         step_type = registry.step_types[name]
         yield f"## {name}"
         yield inspect.getdoc(step_type) or ""
-        words = WORDS["step_types"][name]
-        rows = [(f"`{key}`", words[key]) for key in sorted(step_type.keys, key=list(words).index)]
-        yield table(("Key", "Meaning"), rows) if rows else "No config."
+        config = step_type.config_schema
+        required = config.get("required", ())
+        rows = [
+            (f"`{key}`", "required" if key in required else "", schema["description"])
+            for key, schema in config["properties"].items()
+        ]
+        yield table(("Key", "", "Meaning"), rows) if rows else "No config."
 
 
 def hooks_page(registry: Registry) -> Iterator[str]:
@@ -195,7 +213,7 @@ def settings_page(registry: Registry) -> Iterator[str]:
         text = f"{WORDS['settings'][key]}. Accepts {accepted(reader)}."
         rows.append((f"`{key}`", f"`OPCODE_{key.upper()}`", flag, shown, "yes" if key in HOT else "", text))
     yield table(("Key", "Environment", "Flag", "Default", "Hot", "Meaning"), rows)
-    rules: dict[str, Any] = {"fs": PathRules(), "shell": ShellRules(), "http": HostRules()}
+    rules: dict[str, Any] = {"fs": PathRules(), "shell": ShellRules(), "http": HostRules(), "limits": Limits()}
     names = {"writable_paths": "writable", "deny_paths": "deny", "allow_hosts": "allow", "deny_hosts": "deny"}
     for section, readers in SECTIONS.items():
         yield f"## {section}"
@@ -258,7 +276,9 @@ PAGES: dict[str, Callable[[Registry], Iterator[str]]] = {
 def render() -> dict[str, str]:
     """Return the text of every page by file name."""
     registry = built_in()
-    return {f"{name}.md": "\n\n".join([_NOTICE, *page(registry)]) + "\n" for name, page in PAGES.items()}
+    pages = {f"{name}.md": "\n\n".join([_NOTICE, *page(registry)]) + "\n" for name, page in PAGES.items()}
+    schema = json.dumps(definition_schema(registry.step_types), indent=2, ensure_ascii=False)
+    return {**pages, "definition.schema.json": f"{schema}\n"}
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import pytest
 
+from opcode_kernel import JsonSchema
 from opcode_kernel.core.events import RESERVED_EVENTS
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.references import NAMESPACES
@@ -76,16 +77,16 @@ def test_every_action_is_documented_with_its_params(registry: Registry) -> None:
     assert params <= named("actions.md")
 
 
-def test_every_step_type_and_each_of_its_keys_is_documented(registry: Registry, words: dict[str, Any]) -> None:
+def test_every_step_type_and_each_of_its_keys_is_documented(registry: Registry) -> None:
     assert headings("step-types.md") == set(registry.step_types)
-    assert {name: set(keys) for name, keys in words["step_types"].items()} == {
-        name: set(step_type.keys) for name, step_type in registry.step_types.items()
-    }
+    assert named("step-types.md") == {key for step_type in registry.step_types.values() for key in step_type.keys}
+    for step_type in registry.step_types.values():
+        assert all(schema["description"] for schema in step_type.config_schema["properties"].values())
 
 
 def test_every_key_reference_and_limit_of_a_definition_is_documented(words: dict[str, Any]) -> None:
     keys = {"workflow": DEFINITION, "step": STEP, "retry": RETRY, "on_error": ON_ERROR}
-    assert {part: set(names) for part, names in words["definition"].items()} == {k: set(v) for k, v in keys.items()}
+    assert all(field.text for names in keys.values() for field in names.values())
     assert set(words["references"]) == set(NAMESPACES)
     limits = {field.name for field in fields(Limits)}
     assert set(words["limits"]) == limits
@@ -170,6 +171,19 @@ def test_every_workflow_shown_is_valid(registry: Registry) -> None:
         return {name: [str(issue) for issue in report.errors] for name, report in reports if not report.ok}
 
     assert anyio.run(check) == {}
+
+
+def test_every_workflow_shown_or_kept_as_an_example_satisfies_the_published_schema() -> None:
+    schema = JsonSchema(json.loads((REFERENCE / "definition.schema.json").read_text(encoding="utf-8")))
+    shown = {
+        f"{page.parent.name}/{page.name}": text for page in PAGES for text in blocks(page, "json") if '"steps"' in text
+    }
+    shown |= {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "examples").rglob("*.json")}
+    definitions = {
+        name: content.get("definition", content) for name, content in ((n, json.loads(t)) for n, t in shown.items())
+    }
+    assert len(definitions) > 5
+    assert {name: found for name, each in definitions.items() if (found := schema.violations(each))} == {}
 
 
 class _Slug:

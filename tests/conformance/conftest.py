@@ -7,10 +7,12 @@ that none is missing.
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +20,8 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
+import trio.testing
 
 from opcode_kernel import (
     Action,
@@ -26,15 +30,18 @@ from opcode_kernel import (
     Engine,
     EngineOptions,
     Json,
+    MemoryStore,
     Registry,
     Rest,
     SqlStore,
+    Store,
     action,
     discover,
     hookimpl,
     open_engine,
     registry_of,
 )
+from opcode_kernel.store.base import RunFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,9 @@ class House:
 
     `t.echo` (pure) returns `value`, else its own id. `t.do` (effect) appends its step id to a file with fsync, then
     returns like `t.echo`. `t.gate` (effect) does the same and waits for `gate` first; `t.safe` is a gate that may be
-    repeated (idempotent). `t.sleep` (idempotent) takes `seconds`. `t.fail` (effect) fails the first `times` attempts (always without)
+    repeated (idempotent), `t.stubborn` one that cannot be cancelled. `t.sleep` (idempotent) takes `seconds`. `t.fail` (effect) fails the first `times` attempts (always without)
     with `code`, `message`, `retryable`, `details`; `t.crash` raises a ZeroDivisionError.
+    `t.call` (effect) has a breaker per `host` and fails with `code` while that is in `down`; it waits for `gate` if given.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,18 +73,58 @@ class House:
         self.cancelled: list[str] = []
         self.running = self.most = 0
         self.failures: Counter[str] = Counter()
+        #: Hosts that do not answer `t.call`.
+        self.down: set[str] = set()
         self.registry = registry_of(*_installed(), self._plugin())
+        #: Whether every engine that is left compares the replay of its runs with the tables.
+        self.compare = True
 
     @asynccontextmanager
-    async def engine(self, *, registry: Registry | None = None, **options: Any) -> AsyncIterator[Engine]:
-        """Open the engine; leaving the block shuts it down, entering again is a restart."""
+    async def engine(
+        self, *, registry: Registry | None = None, store: Store | None = None, **options: Any
+    ) -> AsyncIterator[Engine]:
+        """Open the engine over the database file or the given store; leaving shuts it down, entering again is a restart."""
         more = {key: options.pop(key) for key in ("vault", "notifier") if key in options}
         options.setdefault("shutdown_grace", 0.0)
         async with (
-            SqlStore(self.database) as store,
-            open_engine(store, registry or self.registry, options=EngineOptions(**options), **more) as engine,
+            store or SqlStore(self.database) as opened,
+            open_engine(opened, registry or self.registry, options=EngineOptions(**options), **more) as engine,
         ):
             yield engine
+            if self.compare:
+                await self.compare_replays(engine)
+
+    async def compare_replays(self, engine: Engine) -> None:
+        """Fail unless the events alone tell the very statuses that the tables hold, for every run that is at rest."""
+        rows, _ = await engine.store.runs(RunFilter(limit=1000))
+        for run_id in [row.id for row in rows]:
+            state = (await engine.load(run_id)).state
+            row, steps = await engine.store.run(run_id), await engine.store.steps(run_id)
+            if run_id in engine.live or (await engine.load(run_id)).state.sequence != state.sequence:
+                continue  # it goes on while it is looked at
+            told = {
+                path: node.status for path, node in state.nodes.items()
+                if node.status != "pending" or node.block is state.root
+            }  # fmt: skip
+            assert told == {step.step_id: step.status for step in steps}
+            assert row is not None
+            assert state.status == row.status
+
+    @asynccontextmanager
+    async def daemon(self, **options: Any) -> AsyncIterator[Daemon]:
+        """Open an engine that the test restarts now and then."""
+        async with AsyncExitStack() as stack:
+            daemon = Daemon(self, stack, options)
+            await daemon.restart()
+            yield daemon
+
+    def cut_the_power(self) -> None:
+        """Have the engines that are opened from now on find the database as a crash at this moment leaves it."""
+        found = self.database
+        self.database = found.with_name(f"after_{found.name}")
+        for ending in ("", "-wal"):
+            if (source := found.with_name(found.name + ending)).exists():
+                shutil.copy(source, self.database.with_name(self.database.name + ending))
 
     async def run(
         self, engine: Engine, definition: Json, params: dict[str, Json] | None = None, *, name: str = "t", **keys: Any
@@ -100,13 +148,44 @@ class House:
             if (not types or event["event_type"] in types) and (step is None or event.get("step_id") == step)
         ]  # fmt: skip
 
+    async def becomes(self, engine: Engine, run_id: str, *statuses: str) -> dict[str, Any]:
+        """Wait until the run has one of these statuses and return its snapshot."""
+        with anyio.fail_after(10):
+            while (shown := await engine.status(run_id))["status"] not in statuses:  # noqa: ASYNC110
+                await anyio.sleep(0.002)
+        return shown
+
     async def types(self, engine: Engine, run_id: str, step: str | None = None) -> list[str]:
         """Return the event types of a run, or of one of its steps, in order."""
         return [event["event_type"] for event in await self.events(engine, run_id, step=step)]
 
+    async def ended(self, engine: Engine, run_id: str, *, within: float = 10) -> dict[str, Json]:
+        """Wait until a run that goes on by itself is terminal, and return its status."""
+        with anyio.fail_after(within):
+            while (status := await engine.status(run_id))["status"] in ("active", "suspended"):  # noqa: ASYNC110
+                await anyio.sleep(within / 5000)
+        return status
+
+    @staticmethod
+    def chain(*steps: dict[str, Json]) -> list[dict[str, Json]]:
+        """Return the steps so that each depends on the one before it."""
+        return [{**step, "depends_on": [steps[n - 1]["id"]]} if n else step for n, step in enumerate(steps)]
+
+    @staticmethod
+    def nested(*steps: dict[str, Json]) -> tuple[list[dict[str, Json]], str]:
+        """Return one step that holds them in a condition in a loop in a branch, and the prefix of their ids there."""
+        choose = {"id": "if", "type": "condition", "config": {"expression": "true", "branches": {"true": list(steps)}}}
+        loop = {"id": "each", "type": "loop", "config": {"over": "[1]", "body": [choose]}}
+        return [{"id": "p", "type": "parallel", "config": {"branches": [[loop]]}}], "p.branch_0.each.iter_0.if.true."
+
     def gate(self, name: str = "gate") -> anyio.Event:
         """Return the gate of that name, made when first asked for."""
         return self.gates.setdefault(name, anyio.Event())
+
+    @staticmethod
+    def at(event: dict[str, Any]) -> float:
+        """Return when an event happened, in seconds since the epoch."""
+        return datetime.fromisoformat(event["timestamp"]).timestamp()
 
     def effects(self) -> list[str]:
         """Return the steps that had their effect, in order, as the file has them."""
@@ -167,6 +246,11 @@ class House:
         async def safe(ctx: ActionContext, params: Anything) -> Json:
             return await self._through(ctx, params.given, self.gate(params.given.get("gate", "gate")).wait)
 
+        @action("t.stubborn", summary="Have an effect and wait for a gate, whatever happens", params=Anything)
+        async def stubborn(ctx: ActionContext, params: Anything) -> Json:
+            with anyio.CancelScope(shield=True):
+                return await gated.run(ctx, params)  # type: ignore[misc]
+
         @action("t.sleep", summary="Take time", params=Anything, effect="idempotent")
         async def sleep(ctx: ActionContext, params: Anything) -> Json:
             return await self._through(ctx, params.given, lambda: anyio.sleep(params.given["seconds"]))
@@ -187,7 +271,35 @@ class House:
         def crash(ctx: ActionContext, params: Anything) -> Json:
             raise ZeroDivisionError("division by zero")
 
-        return [echo, do, gated, safe, sleep, fail, crash]
+        @action("t.call", summary="Call a host", params=Anything, breaker=lambda params: params.given["host"])
+        async def call(ctx: ActionContext, params: Anything) -> Json:
+            self._note(ctx, params.given)
+            if "gate" in params.given:
+                await self.gate(params.given["gate"]).wait()
+            if params.given["host"] in self.down:
+                raise ActionError(params.given.get("code", "EXECUTION_ERROR"), "no answer")
+            return {"ran": ctx.step_id}
+
+        return [echo, do, gated, safe, stubborn, sleep, fail, crash, call]
+
+
+class Daemon:
+    """`engine` is the one that is open now."""
+
+    engine: Engine
+
+    def __init__(self, house: House, stack: AsyncExitStack, options: dict[str, Any]) -> None:
+        self._house = house
+        self._stack = stack
+        self._options = options
+
+    async def restart(self, when: bool = True, *, pause: float = 0) -> Engine:
+        """Shut the engine down, open the next one after `pause` seconds and return it; without `when` nothing happens."""
+        if when:
+            await self._stack.aclose()
+            await anyio.sleep(pause)
+            self.engine = await self._stack.enter_async_context(self._house.engine(**self._options))
+        return self.engine
 
 
 @lru_cache(maxsize=1)
@@ -218,3 +330,27 @@ def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
                 await anyio.sleep(0.002)
 
     return wait
+
+
+@pytest.fixture
+def virtual_time() -> tuple[str, dict[str, Any]]:
+    """A backend whose clock jumps to the next deadline as soon as everybody waits; only memory stores run on it."""
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+@pytest.fixture
+def clock() -> Callable[[], int]:
+    """The clock to give to an engine on virtual time, in microseconds."""
+    return lambda: round(trio.current_time() * 1_000_000)
+
+
+@pytest.fixture
+def timeless(house: House, clock: Callable[[], int]) -> AbstractAsyncContextManager[Daemon]:
+    """Return an engine on virtual time, to be entered; its memory outlives restarts."""
+    return house.daemon(store=MemoryStore(), clock=clock)
+
+
+@pytest.fixture(params=["top level", "nested"])
+def put(house: House, request: pytest.FixtureRequest) -> Callable[..., tuple[list[dict[str, Json]], str]]:
+    """Return a function that puts steps one after the other, and tells the prefix of their ids there."""
+    return house.nested if request.param == "nested" else lambda *steps: (house.chain(*steps), "")

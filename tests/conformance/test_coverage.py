@@ -24,7 +24,7 @@ def _named(path: Path) -> dict[str, list[str]]:
 
 def test_each_item_of_the_contract_has_a_test_of_its_own() -> None:
     found: dict[str, list[str]] = {}
-    for path in Path(__file__).parent.glob("test_*.py"):
+    for path in Path(__file__).parent.rglob("test_*.py"):
         for item, tests in _named(path).items():
             found.setdefault(item, []).extend(tests)
     assert sorted((CHECKS | SHORTCOMINGS) - set(found)) == []

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from opcode_kernel.core.evaluator import Evaluator, Program, References, find_references
     from opcode_kernel.core.events import RESERVED_EVENTS
     from opcode_kernel.core.interpolation import Template
+    from opcode_kernel.core.limits import Limits
     from opcode_kernel.core.step_type import (
         BlockView,
         Body,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
         StepView,
         Wait,
     )
-    from opcode_kernel.core.text import canonical_text, compact_json, json_type, parse_duration
+    from opcode_kernel.core.text import canonical_text, compact_json, json_type, meant_duration, parse_duration
     from opcode_kernel.errors import (
         ActionError,
         ConflictError,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from opcode_kernel.plugin.tool import Tool, ToolResult, ToolSession
     from opcode_kernel.runtime.engine import Engine, EngineOptions, open_engine
     from opcode_kernel.runtime.vault import open_vault
+    from opcode_kernel.schemas import JsonSchema, first_match
     from opcode_kernel.store.base import Store
     from opcode_kernel.store.memory import MemoryStore
     from opcode_kernel.store.tortoise import SqlStore
@@ -65,6 +67,7 @@ _MODULES = {
     "core.evaluator": ("Evaluator", "Program", "References", "find_references"),
     "core.events": ("RESERVED_EVENTS",),
     "core.interpolation": ("Template",),
+    "core.limits": ("Limits",),
     "core.step_type": (
         "BlockView",
         "Body",
@@ -83,7 +86,7 @@ _MODULES = {
         "StepView",
         "Wait",
     ),
-    "core.text": ("canonical_text", "compact_json", "json_type", "parse_duration"),
+    "core.text": ("canonical_text", "compact_json", "json_type", "meant_duration", "parse_duration"),
     "errors": (
         "ActionError",
         "ConflictError",
@@ -106,6 +109,7 @@ _MODULES = {
     "plugin.tool": ("Tool", "ToolResult", "ToolSession"),
     "runtime.engine": ("Engine", "EngineOptions", "open_engine"),
     "runtime.vault": ("open_vault",),
+    "schemas": ("JsonSchema", "first_match"),
     "store.base": ("Store",),
     "store.memory": ("MemoryStore",),
     "store.tortoise": ("SqlStore",),
@@ -150,6 +154,8 @@ __all__ = [
     "HostRules",
     "InterpolationError",
     "Json",
+    "JsonSchema",
+    "Limits",
     "MemoryStore",
     "NotFoundError",
     "Note",
@@ -187,8 +193,10 @@ __all__ = [
     "compact_json",
     "discover",
     "find_references",
+    "first_match",
     "hookimpl",
     "json_type",
+    "meant_duration",
     "open_engine",
     "open_vault",
     "parse_duration",

@@ -114,6 +114,7 @@ async def test_with_another_policy_a_run_of_repeatable_steps_goes_on_by_itself(w
     assert world.ran() == ["a", "z"]
 
 
+@pytest.mark.broken_history("a row of an older version, without events")
 async def test_a_row_that_never_started_is_cancelled(world, until):
     run_id = await interrupted(world, until, [gated("a")], running=1)
     world.store._runs[run_id] = world.store._runs[run_id]._replace(status="pending")
@@ -126,6 +127,7 @@ async def test_a_row_that_never_started_is_cancelled(world, until):
         assert world.ran() == []
 
 
+@pytest.mark.broken_history("the log is damaged on purpose")
 async def test_a_log_with_an_impossible_move_is_reported_and_harms_nobody_else(world, until):
     run_id = await interrupted(world, until, [gated("a", "fake.safe")], running=1)
     log = world.store._logs[run_id].events
@@ -171,6 +173,7 @@ async def test_a_run_whose_plugin_is_missing_waits_for_it(world, until, policy):
             assert (await engine.signal(run_id, "retry"))["status"] == "completed"
 
 
+@pytest.mark.broken_history("the log is damaged on purpose")
 async def test_one_damaged_log_does_not_keep_the_others_from_starting(world, until):
     run_id = await interrupted(world, until, [gated("a")], running=1)
     log = world.store._logs[run_id].events

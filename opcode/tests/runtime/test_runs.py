@@ -46,6 +46,15 @@ async def test_unknown_runs_are_not_found(world):
         assert not engine.live
 
 
+@pytest.mark.parametrize("limit", [-1, -0.001, float("nan")])
+async def test_a_waiting_limit_that_makes_no_sense_is_refused_before_anything_starts(world, limit):
+    async with world.engine() as engine:
+        await engine.define("t", PURE, agent_id="me")
+        with pytest.raises(DefinitionError, match="wait_timeout"):
+            await engine.run("t", agent_id="me", params={"x": 1}, wait_timeout=limit)
+    assert world.store._runs == {}
+
+
 async def test_status_refuses_unknown_parts(world):
     async with world.engine() as engine:
         await engine.define("t", PURE, agent_id="me")
@@ -56,6 +65,53 @@ async def test_status_refuses_unknown_parts(world):
     assert "steps" not in status
     assert [event["event_type"] for event in status["events"]] == ["step_completed", "workflow_completed"]
     assert status["events_truncated"] is True
+    assert "events_next" not in status, "nothing follows"
+
+
+async def test_a_log_is_paged_forward_to_its_end(world):
+    steps = [{"id": f"s{n}", "action": "fake.pure", "depends_on": [f"s{n - 1}"] if n else []} for n in range(10)]
+    async with world.engine() as engine:
+        await engine.define("t", {"steps": steps}, agent_id="me")
+        run_id = (await engine.run("t", agent_id="me"))["workflow_id"]
+        pages, since = [], 0
+        while since is not None:
+            status = await engine.status(run_id, include=["events"], events_since=since, events_limit=5)
+            pages.append([event["sequence"] for event in status["events"]])
+            since = status.get("events_next")
+            assert status.get("events_truncated", False) is (since is not None)
+        whole = await engine.status(run_id, events_limit=22)
+        newest = await engine.status(run_id, events_limit=21)
+        beyond = await engine.status(run_id, events_since=22)
+        below = await engine.status(run_id, events_since=-5, events_limit=1)
+    assert pages == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12, 13, 14, 15], [16, 17, 18, 19, 20], [21, 22]]
+    assert not {"events_truncated", "events_next"} & {*whole, *beyond}
+    assert (newest["events"][0]["sequence"], newest["events_truncated"]) == (2, True)
+    assert beyond["events"] == []
+    assert (below["events"][0]["sequence"], below["events_next"]) == (1, 1)
+
+
+async def test_the_events_of_a_status_are_those_of_its_snapshot(world, until):
+    """What is written while the events are read belongs to the next answer."""
+    async with world.engine() as engine:
+        await engine.define("t", GATED, agent_id="me")
+        run_id = (await engine.run("t", agent_id="me", wait=False))["workflow_id"]
+        await until(world.ran)
+        await engine.signal(run_id, "data", payload={"early": 1})
+        find = world.store.find_events
+
+        async def later(where):
+            await engine.signal(run_id, "data", payload={"late": 2})
+            return await find(where)
+
+        world.store.find_events = later
+        first = await engine.status(run_id)
+        world.store.find_events = find
+        second = await engine.status(run_id, events_since=first["events"][-1]["sequence"])
+        world.gate("gate").set()
+    assert first["events"][-1]["payload"] == {"key": "early", "value": 1}
+    assert first["context"]["accumulated_data"] == {"early": 1}
+    assert [event["event_type"] for event in second["events"]] == ["signal_received", "variable_set"]
+    assert second["context"]["accumulated_data"] == {"early": 1, "late": 2}
 
 
 @pytest.mark.parametrize("quick", [True, False])
@@ -169,45 +225,6 @@ async def test_a_decision_answers_with_the_run_at_rest_again(world, action):
     assert (answer["resumed"], answer["status"]) == (True, "completed")
     assert answer["steps"]["ask"]["output"]["choice"] == "yes"
     assert again["status"] == "completed"
-
-
-async def test_the_same_key_gives_the_same_run(world):
-    async with world.engine() as engine:
-        await engine.define("t", PURE, agent_id="me")
-        first = await engine.run("t", agent_id="me", params={"x": 1}, idempotency_key="k")
-        again = await engine.run("t", agent_id="me", params={"x": 1}, idempotency_key="k")
-        other = await engine.run("t", agent_id="you", params={"x": 1}, idempotency_key="k")
-        for params, version in (({"x": 2}, "v1"), ({"x": 1}, None)):
-            if version is None:
-                await engine.define("t", PURE, agent_id="me")
-            with pytest.raises(ConflictError, match="'k'") as caught:
-                await engine.run("t", agent_id="me", params=params, version=version, idempotency_key="k")
-            assert caught.value.details["workflow_id"] == first["workflow_id"]
-    assert again == first
-    assert other["workflow_id"] != first["workflow_id"]
-    assert world.ran() == ["a", "a"]
-
-
-@pytest.mark.parametrize("waiting", [True, False])
-async def test_two_starts_at_once_with_one_key_give_one_run(world, until, waiting):
-    ids = []
-    async with world.engine() as engine:
-        await engine.define("t", {"steps": [{"id": "a", "action": "fake.note"}]}, agent_id="me")
-        world.store.gate = anyio.Event()
-
-        async def start():
-            ids.append((await engine.run("t", agent_id="me", idempotency_key="k", wait=waiting))["workflow_id"])
-
-        with anyio.fail_after(5):
-            async with anyio.create_task_group() as tasks:
-                for _ in range(5):
-                    tasks.start_soon(start)
-                await until(lambda: world.store.waiting)
-                world.store.gate.set()
-            await until(lambda: not engine.live)
-    assert len(set(ids)) == 1
-    assert len(world.store._runs) == 1
-    assert world.ran() == ["a"]
 
 
 async def test_agents_are_noted_once_a_minute(world):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import pytest
 
+from opcode_kernel.core.limits import Limits
 from opcode_kernel.errors import SettingsError
 from opcode_kernel.server.settings import load_settings
 
@@ -177,6 +179,22 @@ def test_policy_sections_come_from_the_file_and_the_environment(home):
     assert policy.paths.max_read_bytes == 1 << 20
     assert policy.hosts.allow == ("c",)
     assert policy.shell.enabled is False
+
+
+def test_every_limit_can_be_set_in_the_file_and_in_the_environment(home):
+    assert load(home).limits == Limits()
+    names = [limit.name for limit in fields(Limits)]
+    write(home, {"limits": {name: number for number, name in enumerate(names, 7)}})
+    assert astuple(load(home).limits) == tuple(range(7, 7 + len(names)))
+    given = {f"OPCODE_LIMITS_{name.upper()}": "3" for name in names}
+    assert set(astuple(load(home, **given).limits)) == {3}
+
+
+@pytest.mark.parametrize("name", [limit.name for limit in fields(Limits)])
+def test_a_limit_of_nothing_is_refused(home, name):
+    for wrong in ("0", "-1", "many"):
+        with pytest.raises(SettingsError, match=f"OPCODE_LIMITS_{name.upper()}: expected a"):
+            load(home, **{f"OPCODE_LIMITS_{name.upper()}": wrong})
 
 
 def test_what_differs_between_two_settings_is_listed(home):

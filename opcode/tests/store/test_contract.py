@@ -39,6 +39,7 @@ async def test_memory_store_keeps_the_contract() -> None:
     await check_store(lambda: MemoryStore())
 
 
+@pytest.mark.broken_history("events and rows of no run")
 @pytest.mark.parametrize("durability", ["full", "normal"])
 async def test_sql_store_keeps_the_contract(tmp_path: Path, durability: str) -> None:
     numbers = count()

@@ -97,6 +97,7 @@ def test_a_conflict_in_a_batch_fails_only_its_own_caller(tmp_path: Path) -> None
     assert stored(path, "SELECT value FROM meta") == [("v",)]
 
 
+@pytest.mark.broken_history("events and rows of no run")
 def test_a_taken_start_key_fails_only_its_own_caller(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     errors = Harness(path).run(

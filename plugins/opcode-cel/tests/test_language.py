@@ -219,3 +219,58 @@ def test_values_nested_too_deeply_are_an_error_and_not_a_crash(cel):
         deep = [deep]
     error = failure_of(cel, "inputs.x == 1", {"inputs": {"x": deep}})
     assert "nest" in error.message
+
+
+NUL = {"inputs": {"v": "admin\0x", "m": {"k\0x": 1, "k": 2}}, "steps": {"a": {"t": ["\0"]}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("inputs.v == 'admin'", False), ("inputs.v", "admin\0x"), ("inputs.v + '!'", "admin\0x!"), ("size(inputs.v)", 7),
+        ("inputs.v.startsWith('admin')", True), ("inputs.m", {"k\0x": 1, "k": 2}), ("inputs.m.k", 2), ("steps.a.t[0]", "\0"),
+        ("'a\\x00b'", "a\0b"), ("'a\\u0000b'", "a\0b"), ("'a\\000b'", "a\0b"), (r"string(b'a\x00b')", "a\0b"),
+        ("'a\0b' + ''", "a\0b"), ("'admin\\U00000000x' == inputs.v", True),
+    ],
+)  # fmt: skip
+def test_a_nul_character_ends_no_text(cel, text, value):
+    assert value_of(cel, text, NUL) == value
+
+
+PARTS = {
+    "inputs": {"n": 2, "deep": {"x": {"y": 1}, "z": [{"q": 5}]}, "list": [3, 1], "map": {"n": "own"}, "s": "text", "in put": 7},
+    "steps": {"a": {"ok": True, "output": {"ok": True}}, "b-c": {"v": 9}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("inputs.n", 2), ("inputs.deep.x.y + inputs.n", 3), ("inputs.deep.x == {'y': 1}", True), ("size(inputs)", 6),
+        ("inputs.deep.x.y == 1 && size(inputs.deep) == 2", True), ("size(inputs.deep) == 2 && inputs.deep.x.y == 1", True),
+        ("inputs.map(k, k).size()", 6), ("inputs.map.n", "own"), ("inputs.exists(k, k == 's')", True), ("inputs['in put']", 7),
+        ("inputs.deep['x'].y", 1), ("inputs.deep['x']['y']", 1), ("inputs[inputs.s == 'text' ? 'n' : 's']", 2),
+        ("inputs['de' + 'ep'].x.y", 1), ("inputs['\\x6e']", 2), ("'list' in inputs", True), ("inputs.list[1]", 1),
+        ("inputs.deep.z[0].q", 5), ("inputs.list.map(inputs, inputs * 2)", [6, 2]), ("[inputs][0].n", 2),
+        ("has(inputs.deep.x) && !has(inputs.deep.w)", True), ("has(inputs.nothing)", False), ("inputs.s.size()", 4),
+        ("steps.a.ok && steps['b-c'].v == 9 && steps.a.output.ok", True), ("steps == {}", False), (".inputs.n", 2),
+        ("inputs.deep.x.y in [inputs.n, 1]", True), ("{'inputs': inputs.n}.inputs", 2), ("'inputs.n' + inputs.s", "inputs.ntext"),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_of_the_variables_is_never_missed(cel, text, value):
+    assert value_of(cel, text, PARTS) == value
+
+
+def test_a_list_that_is_not_read_costs_nothing(cel):
+    scope = {
+        "inputs": {"n": 1, "items": [Untouched()]},
+        "steps": {"a": {"n": 1, "rows": [Untouched()]}, "b": Untouched()},
+    }
+    assert value_of(cel, "inputs.n == steps.a.n", scope) is True
+
+
+class Untouched(dict):
+    """Says so when it is looked into."""
+
+    def items(self):
+        raise AssertionError("converted, and nobody asked for it")

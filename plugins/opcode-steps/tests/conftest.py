@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opcode_kernel import Failure, InterpolationError, References, Step, Template, canonical_text
+from opcode_kernel import Failure, InterpolationError, Limits, References, Step, Template, canonical_text
 
 _TOKEN = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 
@@ -46,6 +46,7 @@ class FakeView:
     memo: Any = None
     arrived: dict[str, Any] = field(default_factory=dict)
     attempt: int = 1
+    limits: Limits = field(default_factory=Limits)
     completed: dict[str, Any] = field(default_factory=dict)
     surroundings: dict[str, Any] = field(default_factory=dict)
     microseconds: int = 0

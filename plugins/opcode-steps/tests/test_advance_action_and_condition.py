@@ -77,8 +77,8 @@ def test_a_matched_empty_branch_completes_at_once_even_with_a_default(view):
     )
 
 
-def test_null_branches_are_no_branches(view):
-    assert CONDITION.advance(condition(view, "a", None, ASK)).blocks == [OpenBlock("default", "default")]
+def test_without_branches_all_goes_to_the_default(view):
+    assert CONDITION.advance(condition(view, "a", {}, ASK)).blocks == [OpenBlock("default", "default")]
 
 
 def test_an_open_branch_is_waited_for_and_the_expression_is_not_asked_again(view, block):

@@ -2,10 +2,11 @@
 
 import pytest
 
-from opcode_kernel import Complete, ExpressionError, Fail, Failure, Open, OpenBlock, Step, Wait
-from opcode_steps.loop import MAX_ITERATIONS, LoopStep
+from opcode_kernel import Complete, ExpressionError, Fail, Failure, Limits, Open, OpenBlock, Step, Wait
+from opcode_steps.loop import LoopStep
 
 LOOP = LoopStep()
+MAX_ITERATIONS = Limits().loop_iterations
 BODY = [{"id": "work", "action": "x.y"}]
 
 
@@ -205,6 +206,16 @@ def test_a_tested_loop_fails_at_the_ceiling_of_the_engine(view, block, mode, hol
     assert not directive.failure.retryable
     assert directive.failure.details == {"completed_iterations": MAX_ITERATIONS}
     assert directive.notes == [("loop_iter_completed", {"iteration": MAX_ITERATIONS - 1})]
+
+
+def test_the_ceiling_is_the_one_of_the_engine(view, block):
+    low = Limits(loop_iterations=2)
+    assert isinstance(LOOP.advance(for_each(view, [1, 2], limits=low)), Open)
+    with pytest.raises(ExpressionError, match="at most 2 iterations, found 3"):
+        LOOP.advance(for_each(view, [1, 2, 3], limits=low))
+    blocks = ended(block, 1, 2)
+    assert isinstance(LOOP.advance(conditional(view, "while", True, blocks=blocks[:1], limits=low)), Open)
+    assert isinstance(LOOP.advance(conditional(view, "while", True, blocks=blocks, limits=low)), Fail)
 
 
 @pytest.mark.parametrize("holds", [None, 1, "true", []])

@@ -95,15 +95,15 @@ def test_a_condition_needs_an_expression(expression):
 
 @pytest.mark.parametrize("config", [
     {}, {"branches": {}}, {"branches": {}, "default": []}, {"branches": None}, {"branches": [], "default": STEPS},
-    {"branches": "x"}, {"branches": 7, "default": STEPS}, {"default": []},
+    {"branches": "x"}, {"branches": 7, "default": STEPS}, {"default": []}, {"default": STEPS},
+    {"branches": None, "default": STEPS},
 ])  # fmt: skip
 def test_a_condition_needs_somewhere_to_go(config):
     assert errors(ConditionStep(), {"expression": "e", **config}).keys() == {"branches"}
 
 
 @pytest.mark.parametrize("config", [
-    {"branches": {"a": []}}, {"branches": {}, "default": STEPS}, {"default": STEPS},
-    {"branches": None, "default": STEPS},
+    {"branches": {"a": []}}, {"branches": {}, "default": STEPS},
 ])  # fmt: skip
 def test_a_branch_or_a_default_is_enough(config):
     assert not errors(ConditionStep(), {"expression": "e", **config})

@@ -59,8 +59,10 @@ def finish(run: Run, owner: Node) -> None:
 
 def finish_all(run: Run) -> None:
     """Go on everywhere: the process that carried out the cancelled actions is gone or going."""
-    for owner in dict.fromkeys(_owner(node) for node in run.state.ending.values()):
-        finish(run, owner)
+    while run.state.ending:
+        for owner in dict.fromkeys(_owner(node) for node in run.state.ending.values()):
+            finish(run, owner)
+        run.carry_on()
 
 
 def _complete(run: Run, node: Node, output: Json, notes: Sequence[Sequence[Json]]) -> None:
@@ -82,13 +84,12 @@ def _awaits(run: Run, owner: Node, reason: str, decided: dict[str, Json]) -> boo
 
 
 def _under_way(run: Run, owner: Node) -> list[Node]:
-    """Return the steps below whose action may be running. What was issued in this very transition has not left yet."""
-    issued = set(map(id, run.state.issued))
+    """Return the steps below whose action may be running, or may be about to."""
     outstanding, ending = run.state.outstanding, run.state.ending
     found: list[Node] = []
     for node in _below(owner):
         command = outstanding.get(node.task)
-        acts = type(command) is RunAction and node.status == RUNNING and id(command) not in issued
+        acts = type(command) is RunAction and node.status == RUNNING
         if acts or node.task in ending:
             found.append(node)
     return found

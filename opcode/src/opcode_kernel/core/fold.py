@@ -16,7 +16,18 @@ from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import begin_ending, create, open_blocks, recount, reset
 from opcode_kernel.core.interpolation import restore_holes
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.state import ACTIVE, CANCELLED, COMPLETED, FAILED, PENDING, SUSPENDED, Block, Node, RunState
+from opcode_kernel.core.state import (
+    ACTIVE,
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    PENDING,
+    RUNNING,
+    SUSPENDED,
+    Block,
+    Node,
+    RunState,
+)  # fmt: skip
 from opcode_kernel.core.tasks import BUDGET, issue_plain, stop_budget, withdraw
 from opcode_kernel.errors import Failure, InvalidTransitionError
 
@@ -29,10 +40,26 @@ def fold(plan: Plan, events: Iterable[Event]) -> RunState:
     for event in events:
         node = None if event.step_id is None else node_of(state, event.step_id)
         apply(state, event, node)
+    left = left_over(state)
     settle_work(state)
+    if state.status == ACTIVE:
+        for queue, nodes in zip((state.ready, state.touched, state.quiet), left, strict=True):
+            queue.extend(nodes)
     state.dirty.clear()
     state.dirty_decisions.clear()
     return state
+
+
+def left_over(state: RunState) -> tuple[list[Node], list[Node], list[Node]]:
+    """Return what may still follow from the folded events, in order: steps to begin, to ask, containers to rest.
+
+    Nearly all of it was carried out by later events; doing the rest twice changes nothing.
+    """
+    return (
+        [node for node in dict.fromkeys(state.ready) if node.status == PENDING],
+        [node for node in dict.fromkeys(state.touched) if node.status in (RUNNING, SUSPENDED)],
+        [node for node in dict.fromkeys(state.quiet) if node.status == RUNNING],
+    )
 
 
 def settle_work(state: RunState) -> None:

@@ -23,7 +23,12 @@ def interrupt(run: Run, message: Interrupted) -> None:
         return
     payload: dict[str, Json] = {"reason": message.reason}
     run.emit("workflow_interrupted", None, payload)
-    ending.finish_all(run)
-    parked = park_all(run, message.keep) if message.suspend else park(run, message.keep)
-    if message.suspend or (parked and not (state.root.live or state.hooks.live)):
-        suspend_now(run, "interrupted")
+    if message.suspend:
+        parked = park_all(run, message.keep)
+    else:
+        ending.finish_all(run)
+        # What this owner has started itself is not interrupted.
+        parked = park(run, message.keep.union(command.task for command in state.issued))
+    live, resting = state.root.live or state.hooks.live, state.root.resting or state.hooks.resting
+    if (message.suspend and (live or resting)) or (parked and not live):
+        suspend_now(run, "interrupted")  # where nothing lives or rests all is done, and the run settles

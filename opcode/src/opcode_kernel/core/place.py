@@ -43,6 +43,11 @@ class Place(NamedTuple):
         return Place(f"{self.path}{joint}{where}", (*self.tokens, *tokens))
 
     @property
+    def rank(self) -> tuple[tuple[int, int, str], ...]:
+        """Something to sort places by which does not depend on the order of keys in any object."""
+        return tuple((0, token, "") if isinstance(token, int) else (1, 0, token) for token in self.tokens)
+
+    @property
     def pointer(self) -> str:
         """The place as a JSON pointer; the whole document is the empty text."""
         return pointer_text(self.tokens)

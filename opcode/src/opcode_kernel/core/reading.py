@@ -16,12 +16,13 @@ from opcode_kernel.core.evaluator import Evaluator, References, find_references
 from opcode_kernel.core.interpolation import compile_template
 from opcode_kernel.core.place import Place, locate
 from opcode_kernel.core.references import is_computed
-from opcode_kernel.core.remarks import Remark, computed, foreign, loop_field, parents_of
+from opcode_kernel.core.remarks import Remark, computed, foreign, loop_field, namespaces, parents_of
+from opcode_kernel.core.respelling import ROOTS, respelt
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.errors import Json, OpcodeError
 
-#: A comprehension variable called like the loop variables hides them: `xs.map(iter, iter.id)`.
 _LOOP = re.compile(r"\b(?:iter|loop)\b")
+#: A comprehension variable called like the loop variables hides them: `xs.map(iter, iter.id)`.
 _BOUND = re.compile(r"\(\s*(?:iter|loop)\s*,")
 
 _LINK = re.compile(r"""\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*('[^'\\]*'|"[^"\\]*"|\d+)\s*\])""")
@@ -159,7 +160,20 @@ class Reader:
             if language == "cel" and re.search(r"\bloop\s*\.", text) and "iter.item" not in error.message:
                 hint += "; in CEL the loop variables are iter.item and iter.index"
             head, line, picture = error.message.partition("\n")  # some languages draw the place below their sentence
-            return Names(problem=head + hint + line + picture)
+            return Names(problem=head + hint + line + picture, remarks=_respelt(evaluator, text))
+
+
+def _respelt(evaluator: Evaluator, text: str) -> tuple[Remark, ...]:
+    """Return the repair of an expression, if there is one that compiles and whose variables all exist."""
+    repaired, root = respelt(text)
+    if repaired == text:
+        return ()
+    try:
+        roots = evaluator.compile(repaired).references.roots
+    except OpcodeError:
+        return ()
+    meant = root or (repaired if len(repaired) <= 60 else None)
+    return (Remark("", did_you_mean=meant, repairs=((text, repaired),)),) if roots <= set(ROOTS) else ()
 
 
 def _expression_names(text: str, references: References) -> Names:
@@ -185,7 +199,7 @@ def _template_names(text: str) -> Names:
     try:
         references = compile_template(text).references
     except OpcodeError as error:
-        return Names(problem=error.message)
+        return Names(problem=error.message, remarks=tuple(namespaces(text)))
     steps: dict[str, bool] = {}
     inputs: dict[str, str] = {}
     paths: list[tuple[str | int, ...]] = []
@@ -204,8 +218,8 @@ def _template_names(text: str) -> Names:
         elif reference.namespace == "loop":
             loops = max(loops, 1 + parents_of(reference))
             remarks.extend(loop_field(reference))
-    namespaces = frozenset(reference.namespace for reference in references)
-    return Names(steps, inputs, namespaces, loops, tuple(paths), remarks=tuple(remarks))
+    roots = frozenset(reference.namespace for reference in references)
+    return Names(steps, inputs, roots, loops, tuple(paths), remarks=tuple(remarks))
 
 
 @lru_cache(maxsize=2048)

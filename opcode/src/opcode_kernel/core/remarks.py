@@ -7,11 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from opcode_kernel.core.references import COMPUTE_ELSEWHERE, Reference, is_computed, read_reference
+from opcode_kernel.core.references import (
+    COMPUTE_ELSEWHERE,
+    NAMESPACES,
+    Reference,
+    is_computed,
+    read_reference,
+    split_tokens,
+)
 from opcode_kernel.errors import OpcodeError
 
 #: A reference as other template languages spell it; those words of ours that begin one make it likely that it is one.
 _FOREIGN = re.compile(r"(?<![$\\{])\{\{([^{}]{1,300})\}\}(?!\})|(?<!\\)\$\{(?!\{)([^{}]{1,300})\}(?!\})")
+#: The first word of a reference, with what stands before it.
+_NAMESPACE = re.compile(r"(?<!\\)(\$\{\{\s*)([A-Za-z_]\w*)(?=\s*[.\[])")
 #: A text with more different ones is not repaired.
 _REPAIRED = 20
 #: What a template may read of an iteration.
@@ -74,6 +83,26 @@ def foreign(text: str) -> Iterator[Remark]:
             f"{found[:60]!r} is plain text here but looks like a reference; write {meant[:60]}", "warning",
             did_you_mean=meant if len(meant) <= 60 else None, repairs=tuple(repairs.items()) if len(repairs) <= _REPAIRED else (),
         )  # fmt: skip
+
+
+def namespaces(text: str) -> Iterator[Remark]:
+    """Yield a remark with the repair where only misspelt namespaces keep a text from being read."""
+    meant: dict[str, str] = {}
+    for match in _NAMESPACE.finditer(text):
+        name = match[2]
+        if name not in NAMESPACES and name not in meant and len(meant) <= _REPAIRED:
+            near = get_close_matches(name.lower(), NAMESPACES, 1, 0.75) if len(name) <= 20 else []
+            if not near:
+                return
+            meant[name] = near[0]
+    repaired = _NAMESPACE.sub(lambda match: match[1] + meant.get(match[2], match[2]), text)
+    if not meant:
+        return
+    try:
+        split_tokens(repaired)
+    except OpcodeError:
+        return
+    yield Remark("", did_you_mean=next(iter(meant.values())), repairs=((text, repaired),))
 
 
 def parents_of(reference: Reference) -> int:

@@ -6,12 +6,15 @@ containers that may have come to rest. `_work` carries that on until nothing fol
 it fails, completes, suspends or simply waits for the next message. The commands of the transition are what the
 events put into `state.outstanding` and what they took out unfinished.
 
+Long work may be cut into pieces: when `pause()` says so, `_work` leaves off between two steps, and `carry` goes on. What is
+left then follows from the log, so a restart in between finds it again.
+
 Everything is deterministic: time is an argument, ids derive from the run and the step, queues are ordered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from opcode_kernel.core import ending, interrupting, settling, signals
@@ -61,6 +64,8 @@ class Run:
         self.state = RunState(plan)
         self.now = 0
         self.events: list[Event] = []
+        #: Asked between two pieces of work; True has the rest left for `carry`.
+        self.pause: Callable[[], bool] | None = None
         #: With these a run may have to settle something while actions are still under way.
         self._fallbacks = plan.root.fallbacks
 
@@ -89,6 +94,20 @@ class Run:
         if events:
             self._work()
         return _new(Transition, (events, self._commands(finished)))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether work was left for `carry`."""
+        state = self.state
+        return bool(state.ready or state.touched or state.quiet)
+
+    def carry(self, now: int) -> Transition:
+        """Go on with what was left."""
+        state = self.state
+        self.now = now if now > state.updated_at else state.updated_at
+        self.events = []
+        self._work()
+        return _new(Transition, (self.events, self._commands(None)))
 
     def succeed(self, command: RunAction, output: Json, now: int, events: list[Event]) -> Sequence[Command]:
         """Take in that an outstanding action returned: `handle(ActionSucceeded(...))` without its wrapping.
@@ -124,8 +143,10 @@ class Run:
         state.withdrawn = []
         early, late = set(map(id, issued)), set(map(id, withdrawn))
         commands: list[Command] = [
-            CancelTask(command.task) for command in withdrawn if id(command) not in early and command.task != finished
-        ]
+            CancelTask(command.task) for command in withdrawn
+            # Whoever carries out the commands has to say that an awaited action has ended, also one that never began.
+            if (id(command) not in early and command.task != finished) or command.task in state.ending
+        ]  # fmt: skip
         return commands + [command for command in issued if id(command) not in late]
 
     def _take(self, message: Message) -> str | None:
@@ -266,6 +287,7 @@ class Run:
                 ending.time_out(self, node, Failure("TIMEOUT_ERROR", f"step {node.path} exceeded its time-out of "
                                                     f"{limit // MILLISECOND} ms"))  # fmt: skip
             case "grace":
+                self._resume_if_suspended("timeout")
                 ending.finish(self, node)
 
     def _resume_if_suspended(self, reason: str, node: Node | None = None) -> None:
@@ -298,13 +320,17 @@ class Run:
         ready, touched = state.ready, state.touched
         while True:
             if ready:
-                if not start_plain(state, self.now, self.events):
-                    begin(self, ready.popleft())
+                if start_plain(state, self.now, self.events):
+                    continue
+                begin(self, ready.popleft())
             elif touched:
                 advance(self, touched.popleft(), None)
             elif state.quiet:
                 settling.rest_containers(self)
+                continue
             elif (state.acting and state.root.live and not self._fallbacks) or not settling.settle(self):
+                break
+            if self.pause is not None and (ready or touched or state.quiet) and self.pause():
                 break
 
     def carry_on(self) -> None:

@@ -240,13 +240,15 @@ def cancel(run: Run, reason: str, cancelled_by: str | None) -> None:
 
 def park_all(run: Run, keep: frozenset[str]) -> list[str]:
     """Park, and what starts only because something was parked as well."""
-    ending.finish_all(run)
     run.carry_on()
     parked: list[str] = []
-    while more := park(run, keep):
+    while True:
+        ending.finish_all(run)
+        more = park(run, keep)
+        if not more:
+            return parked
         parked += more
         run.carry_on()
-    return parked
 
 
 def park(run: Run, keep: frozenset[str]) -> list[str]:

@@ -26,8 +26,11 @@ def begin(run: Run, node: Node) -> None:
         return
     if state.failures and node.block is state.root and not node.triggered and node.attempt == 0:
         return  # draining: what has never started stays pending, so that a later retry can go on
-    if node.block.owner is not None and node.block.owner.is_terminal:
-        return  # the container ended in the same transition
+    if state.closing is not None and node.top.block is not state.hooks:
+        return  # how the run ends is decided
+    owner = node.block.owner
+    if owner is not None and (owner.is_terminal or owner.attempt != node.block.attempt or _is_ending(node)):
+        return  # the container, or that attempt of it, ended meanwhile
     if node.plan.guard is not None and node.attempt == 0:
         try:
             verdict = guard_holds(state, node)
@@ -39,6 +42,13 @@ def begin(run: Run, node: Node) -> None:
             run.emit("step_skipped", node, verdict)
             return
     start(run, node)
+
+
+def _is_ending(node: Node) -> bool:
+    owner = node.block.owner
+    while owner is not None and owner.ending is None:
+        owner = owner.block.owner
+    return owner is not None
 
 
 def hook_node(run: Run, index: int) -> Node:

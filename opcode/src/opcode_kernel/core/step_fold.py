@@ -94,7 +94,7 @@ def start_plain(state: RunState, at: int, events: list[Event]) -> bool:
 
     The hot path: all that `begin`, `emit` and `step_started` come to for steps that leave nothing to decide.
     """
-    if state.status is not ACTIVE or state.failures:
+    if state.status is not ACTIVE or state.failures or state.closing is not None or state.ending:
         return False
     ready, sequence = state.ready, state.sequence
     for node in ready:
@@ -103,7 +103,8 @@ def start_plain(state: RunState, at: int, events: list[Event]) -> bool:
         if node.status is not PENDING or node.attempt or node.operator_attempt != 1:
             break
         if command is None:
-            if not plan.plain or (node.block.owner is not None and node.block.owner.is_terminal):
+            owner = node.block.owner
+            if not plan.plain or (owner is not None and (owner.is_terminal or owner.attempt != node.block.attempt)):
                 break
             command = _enter_plain(state, node, at)
         node.status = RUNNING

@@ -231,6 +231,10 @@ class ConfigProblem:
     message: str
     severity: str = "error"
     did_you_mean: str | None = None
+    #: The value to write there instead, where only one can be meant: whoever reads the issue gets it as a patch.
+    repair: Json = None
+    #: The key of the same object that a wrong key can only have meant.
+    rename: str | None = None
 
 
 class Compiler(Protocol):

@@ -15,6 +15,14 @@ _UNITS = {
 }  # fmt: skip
 _PAIR = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 
+_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
+_BARE = re.compile(_NUMBER, re.ASCII)
+#: A number and a unit as people write them.
+_WORDED = re.compile(
+    rf"({_NUMBER})\s*(msecs?|millis|milliseconds?|ms|secs?|seconds?|s|mins?|minutes?|m|hrs?|hours?|h|days?|d)\b",
+    re.ASCII | re.IGNORECASE,
+)
+
 #: The longest duration a definition may name, in seconds (8760 h).
 MAX_DURATION = 8760 * 3600.0
 
@@ -100,6 +108,40 @@ def parse_duration(text: str) -> float:
     if total > MAX_DURATION:
         raise ValueError(f"expected a duration of at most 8760h, found {text!r}")
     return total
+
+
+def meant_duration(value: Any) -> str | None:
+    """Return the duration that something else can only have meant, or None.
+
+    A bare number means seconds as long as it is small: more than sixty may be milliseconds.
+
+    >>> meant_duration(30), meant_duration("5 min"), meant_duration("2 days"), meant_duration(100), meant_duration("soon")
+    ('30s', '5m', '48h', None, None)
+    """
+    if isinstance(value, str) and len(value) <= 40:
+        parts = _WORDED.findall(value)
+        if not parts or _WORDED.sub("", value).strip(" ,"):
+            return _of_seconds(float(value)) if _BARE.fullmatch(value.strip()) else None
+        text = "".join(_in_units(number, word.lower()) for number, word in parts)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        return _of_seconds(value)
+    else:
+        return None
+    try:
+        parse_duration(text)
+    except ValueError:
+        return None
+    return text
+
+
+def _of_seconds(value: float) -> str | None:
+    return f"{number_text(value)}s" if 0 <= value <= 60 else None
+
+
+def _in_units(number: str, word: str) -> str:
+    if word.startswith("d"):
+        return f"{number_text(float(number) * 24)}h"
+    return number + ("ms" if word.startswith(("ms", "mil")) else word[0])
 
 
 def json_type(value: Any) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from opcode_kernel.codec import measure
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.state import PENDING, SUSPENDED, TERMINAL_RUN, DecisionState, Node, RunState
 from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Json
+from opcode_kernel.store.base import StoredEvent
 from opcode_kernel.store.projections import duration_ms
+
+#: The signals that make a run go on.
+RESUMING = ("decision", "retry", "skip")
 
 #: Bytes of an output that an event shows; the step has it whole.
 _SHOWN_OUTPUT = 65_536
@@ -39,6 +43,16 @@ def run_result(state: RunState) -> dict[str, Json]:
     return result
 
 
+def signal_answer(run_id: str, signal_type: str, result: dict[str, Json]) -> dict[str, Json]:
+    """Return what `opcode.signal` answers, from the result of the run afterwards."""
+    answer: dict[str, Json] = {"ok": True, "workflow_id": run_id, "signal_type": signal_type}
+    if signal_type in RESUMING:
+        answer["resumed"] = True
+    answer["status"] = result["status"]
+    shown = ("output", "error", "steps", "pending_decisions", "waiting")
+    return answer | {key: result[key] for key in shown if key in result}
+
+
 def status_snapshot(state: RunState, include: Iterable[str]) -> dict[str, Json]:
     """Return what `opcode.status` answers, events apart."""
     wanted = set(include)
@@ -65,7 +79,7 @@ def context_record(state: RunState) -> dict[str, Json]:
     """Return the context of a run as `workflow.context` and `opcode.status` show it."""
     record: dict[str, Json] = {
         "workflow_id": state.run_id, "agent_id": state.agent_id, "original_intent": state.intent,
-        "decisions_log": state.decisions_log or None, "accumulated_data": state.accumulated or None,
+        "decisions_log": list(state.decisions_log) or None, "accumulated_data": state.accumulated or None,
         "agent_notes": state.agent_notes, "created_at": iso(state.created_at), "updated_at": iso(state.updated_at),
     }  # fmt: skip
     return {key: value for key, value in record.items() if value is not None or key == "original_intent"}
@@ -83,6 +97,17 @@ def event_json(run_id: str, event: Event) -> dict[str, Json]:
     shown["timestamp"] = iso(event.at)
     shown["sequence"] = event.sequence
     return shown
+
+
+def events_page(found: Sequence[StoredEvent], last: int, *, cut_before: bool) -> dict[str, Json]:
+    """Return a part of the log that ends with event `last`, and whether older or newer events are missing from it."""
+    page: dict[str, Json] = {"events": [{"id": each.id, **event_json(each.run_id, each.event)} for each in found]}
+    more = bool(found) and found[-1].event.sequence < last
+    if cut_before or more:
+        page["events_truncated"] = True
+    if more:
+        page["events_next"] = found[-1].event.sequence
+    return page
 
 
 def shown_payload(event: Event) -> dict[str, Json] | None:

@@ -46,6 +46,7 @@ class LiveRun:
     #: Whether the run came to rest and was let go.
     rested = False
     _ticket = 0
+    _until = 0
     _wake: anyio.Event | None = None
 
     def __init__(self, engine: Engine, run_id: str, run: Run | None = None) -> None:
@@ -124,9 +125,9 @@ class LiveRun:
 
     async def _loop(self) -> None:
         while True:
-            while self._inbox or self._inline:
+            while self._inbox or self._inline or self.run.unfinished:
                 self._drain()
-                if self._inbox or self._inline:
+                if self._inbox or self._inline or self.run.unfinished:
                     await anyio.lowlevel.checkpoint()
             resting = self._is_resting()
             if self._effects or self._replies or resting:
@@ -135,7 +136,7 @@ class LiveRun:
                     reply.done(self.run)
                 self._replies.clear()
                 self._start_effects()
-                if self._inbox or self._inline:
+                if self._inbox or self._inline or self.run.unfinished:
                     continue
                 if resting:
                     self._let_go()
@@ -155,7 +156,7 @@ class LiveRun:
         Most runs of pure steps over a store in memory need no task of their own this way.
         """
         self._drain()
-        if self._inbox or self._inline or self._effects or not self._is_resting():
+        if self._inbox or self._inline or self._effects or self.run.unfinished or not self._is_resting():
             return False
         self._submit()
         if not self.engine.committer.settle_now():
@@ -177,9 +178,14 @@ class LiveRun:
         clock, run_inline, outstanding = self.engine.clock, self.engine.runner.run_inline, run.state.outstanding
         commands: Sequence[Command]
         now = clock()
-        until = now + TURN_TIME
+        self._until = until = now + TURN_TIME
+        run.pause = self._is_late
         for _ in range(TURN):
-            if inline:
+            if run.unfinished:
+                now = clock()
+                events, commands = run.carry(now)
+                unsaved += events
+            elif inline:
                 command = inline.popleft()
                 if command.task not in outstanding:
                     continue
@@ -215,6 +221,10 @@ class LiveRun:
                     self.issue(issued)
             if now > until:
                 return
+
+    def _is_late(self) -> bool:
+        """Whether this turn has lasted long enough; asked between two pieces of the run's work."""
+        return self.engine.clock() > self._until
 
     def issue(self, command: Command) -> None:
         """Carry out a command, or keep it until the barrier when it has effects."""

@@ -7,13 +7,13 @@ async with open_engine(store, registry) as engine:
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
 
+from opcode_kernel.collector import collector_paused
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.messages import Message, Signal, Start
 from opcode_kernel.core.run import Run
@@ -39,18 +39,12 @@ from opcode_kernel.runtime.recovery import POLICIES, recover
 from opcode_kernel.runtime.redaction import Redactor
 from opcode_kernel.runtime.reply import Reply
 from opcode_kernel.runtime.shutdown import shut_down
-from opcode_kernel.runtime.start_keys import StartKeys, check_key
+from opcode_kernel.runtime.start_keys import StartKeys
+from opcode_kernel.runtime.starts import Request, new_id, start_new, start_once
 from opcode_kernel.runtime.timers import Timers
 from opcode_kernel.store.base import EventFilter, Store
 
 STATUS_PARTS = ("steps", "events", "decisions", "context")
-
-
-def new_id() -> str:
-    """Return a random UUID, version 4; the standard library takes three times as long to make and print one."""
-    raw = os.urandom(16)
-    text = raw.hex()
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[raw[8] & 3]}{text[17:20]}-{text[20:]}"
 
 
 class Engine:
@@ -123,50 +117,22 @@ class Engine:
             ConflictError: the key was used for another run, named in `details.workflow_id`; or the engine is closing.
         """
         _check_wait_timeout(wait_timeout)
-        run_id = new_id()
-        given = (run_id, template_name, version, params or {}, agent_id)
-        with self._heard(run_id, listener):
+        request = Request(new_id(), template_name, version, params or {}, agent_id)
+        with self._heard(request.run_id, listener):
             if idempotency_key is None:
-                return await self._result(await self._start(*given), wait, wait_timeout)
-            found = await self._start_once(idempotency_key, *given)
+                return await self._result(await start_new(self, request), wait, wait_timeout)
+            found = await start_once(self, request, idempotency_key)
             live = self.live.get(found) if isinstance(found, str) else found
             if live is None:
                 return answers.run_result((await self.load(str(found))).state)
             return await self._result(live, wait, wait_timeout)
-
-    async def _start(
-        self, run_id: str, template_name: str, version: str | None, params: dict[str, Json], agent_id: str,
-        key: str | None = None,
-    ) -> LiveRun:  # fmt: skip
-        template = await self.library.resolve(template_name, version, check=True)
-        inputs = self.library.prepare_inputs(template, params)
-        await self.touch_agent(agent_id)
-        self._refuse_when_closing()
-        await self.admission.enter()
-        return self.start(template, inputs, agent_id=agent_id, start_key=key, run_id=run_id)
-
-    async def _start_once(
-        self, key: str, run_id: str, template_name: str, version: str | None, params: dict[str, Json], agent_id: str
-    ) -> LiveRun | str:
-        """Start a run under a key, or return the id of the one that was started under it before."""
-        check_key(key)
-        async with self.start_keys.held(agent_id, key):
-            known = await self.start_keys.find(agent_id, key)
-            if known is None:
-                return await self._start(run_id, template_name, version, params, agent_id, key)
-        if not version and known.template_name == template_name:
-            version = str(known.template_version)  # the latest one may be another by now; the request is the same
-        template = await self.library.resolve(template_name, version)
-        known.check(key, template, self.library.prepare_inputs(template, params))
-        await self.touch_agent(agent_id)
-        return known.run_id
 
     def start(
         self, template: Template, inputs: dict[str, Any], *, agent_id: str, start_key: str | None = None,
         run_id: str | None = None, parent: RunState | None = None, command: RunAction | None = None,
     ) -> LiveRun:  # fmt: skip
         """Start driving a run of a resolved template; nothing is durable yet when this returns."""
-        self._refuse_when_closing()
+        self.refuse_when_closing()
         run_id = run_id or new_id()
         live = LiveRun(self, run_id, Run(template.plan))
         self.live[run_id] = live
@@ -218,23 +184,18 @@ class Engine:
             live = self.wake(run_id)
             live.push(message, reply)
             result = await reply.wait()
-            if result["status"] == ACTIVE and signal_type in ("decision", "retry", "skip"):
+            if result["status"] == ACTIVE and signal_type in answers.RESUMING:
                 await live.settled()
                 result = answers.run_result(live.run.state)
-        answer: dict[str, Json] = {"ok": True, "workflow_id": run_id, "signal_type": signal_type}
-        if signal_type in ("decision", "retry", "skip"):
-            answer["resumed"] = True
-        answer["status"] = result["status"]
-        answer.update(
-            {key: result[key] for key in ("output", "error", "steps", "pending_decisions", "waiting") if key in result}
-        )
-        return answer
+        return answers.signal_answer(run_id, signal_type, result)
 
     async def status(
         self, run_id: str, *, include: Sequence[str] | None = None, events_since: int | None = None,
         events_limit: int = 200,
     ) -> dict[str, Json]:  # fmt: skip
-        """Return a snapshot of one run with its newest events.
+        """Return a snapshot of one run with its newest events, or with the first ones after `events_since`.
+
+        Where that leaves events out, `events_truncated` is true; `events_next`, if more follow, is the next `events_since`.
 
         Raises:
             NotFoundError: there is no such run.
@@ -249,11 +210,11 @@ class Engine:
 
         snapshot, last = await self.ask(run_id, look)
         if "events" in wanted:
-            after = max(last - events_limit, 0) if events_since is None else events_since
-            found = await self.store.find_events(EventFilter(run_id=run_id, after_sequence=after, limit=events_limit))
-            snapshot["events"] = [{"id": each.id, **answers.event_json(run_id, each.event)} for each in found]
-            if events_since is None and after:
-                snapshot["events_truncated"] = True
+            after = max(0, last - events_limit if events_since is None else events_since)
+            # What came after the snapshot is left to the next call.
+            where = EventFilter(run_id=run_id, after_sequence=after, limit=min(events_limit, last - after))
+            found = await self.store.find_events(where)
+            snapshot |= answers.events_page(found, last, cut_before=events_since is None and after > 0)
         return snapshot  # type: ignore[no-any-return]
 
     async def ask(self, run_id: str, question: Callable[[Run], Any]) -> Any:
@@ -282,7 +243,9 @@ class Engine:
         if row is None:
             raise NotFoundError(f"workflow {run_id!r} not found")
         template = await self.library.resolve(row.template_name, row.template_version)
-        run = Run.replay(template.plan, await self.store.events(run_id))
+        events = await self.store.events(run_id)
+        with collector_paused(len(events)):
+            run = Run.replay(template.plan, events)
         await self.runner.remember_secrets(run.state)
         return run
 
@@ -308,6 +271,15 @@ class Engine:
             live = self.live[run_id] = LiveRun(self, run_id)
             self.nursery.spawn(live.drive)
         return live
+
+    def refuse_when_closing(self) -> None:
+        """Refuse to start anything once the engine is being closed.
+
+        Raises:
+            ConflictError: it is.
+        """
+        if self.closing:
+            raise ConflictError("the engine is shutting down and starts no more workflows")
 
     def _write_lost(self, run_id: str) -> None:
         """Have a run look at its failed write; it may be waiting for something else."""
@@ -350,10 +322,6 @@ class Engine:
         finally:
             if remove is not None:
                 remove()
-
-    def _refuse_when_closing(self) -> None:
-        if self.closing:
-            raise ConflictError("the engine is shutting down and starts no more workflows")
 
 
 def _check_wait_timeout(seconds: float | None) -> None:

@@ -98,8 +98,6 @@ def check_key(key: str) -> None:
         raise DefinitionError(f"expected idempotency_key to be a printable text of 1 to {KEY_LENGTH} characters")
 
 
-
-
 def _same(one: Json, other: Json) -> bool:
     """Compare as JSON: for Python, true is 1, and a tuple is no list."""
     try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import anyio
+import anyio.lowlevel
 
 from opcode_kernel.core.times import SECOND
 
@@ -14,6 +15,9 @@ Clock = Callable[[], int]
 
 #: Cancelled timers that may stay in the heap before it is made anew.
 _SLACK = 256
+
+#: Timers that fire in one turn of the loop; each of them wakes a run.
+_GROUP = 64
 
 
 class Timers:
@@ -47,7 +51,8 @@ class Timers:
     async def serve(self) -> NoReturn:
         """Fire timers as their time comes, until cancelled."""
         while True:
-            self._fire_due()
+            while self._fire_due():
+                await anyio.lowlevel.checkpoint()
             self._changed = anyio.Event()
             if not self._heap:
                 await self._changed.wait()
@@ -57,10 +62,15 @@ class Timers:
             with anyio.move_on_after(min(delay, 3600.0)):
                 await self._changed.wait()
 
-    def _fire_due(self) -> None:
-        now = self._clock()
+    def _fire_due(self) -> bool:
+        """Fire what is due, up to a group; tells whether there may be more."""
+        now, fired = self._clock(), 0
         while self._heap and self._heap[0][0] <= now:
+            if fired == _GROUP:
+                return True
             at, run_id, task = heapq.heappop(self._heap)
             if self._armed.get((run_id, task)) == at:
                 del self._armed[run_id, task]
                 self._fire(run_id, task)
+                fired += 1
+        return False

@@ -16,6 +16,8 @@ import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from opcode_kernel import __version__
+from opcode_kernel.core.validation.published import SCHEMA_VERSION, definition_schema
+from opcode_kernel.errors import Json
 from opcode_kernel.server.asgi import rpc_error, send_json
 from opcode_kernel.server.calls import Calls, open_calls
 from opcode_kernel.server.mcp import ToolServer, build_server
@@ -32,6 +34,8 @@ _UNAVAILABLE = -32000
 _LAST_ANSWERS = 1.5
 #: How long a client that waited for an answer may still ask something about it, in seconds.
 _LINGER = 0.3
+#: Where the schema of definitions is read: the newest, and by version.
+SCHEMA_PATHS = ("/schema/definition.json", f"/schema/definition/v{SCHEMA_VERSION}.json")
 
 
 class Application:
@@ -44,6 +48,7 @@ class Application:
         self._prefix = urlsplit(settings.base_url or "").path.rstrip("/")
         self._routes: dict[str, ASGIApp] = {}
         self._state = "starting"
+        self._schema: dict[str, Json] = {}
         self._tools: ToolServer
         self._calls: Calls
         self._waited_for = False
@@ -86,6 +91,7 @@ class Application:
             PluginError: a plugin's tools cannot be offered.
         """
         self._tools.install(collect_tools(engine, self.sessions))
+        self._schema = definition_schema(engine.registry.step_types, self.settings.limits)
         self._state = "ready"
 
     def stop_intake(self) -> None:
@@ -102,6 +108,8 @@ class Application:
         elif self._state == "starting" or (self._state == "stopping" and _opens_a_session(path, scope)):
             body = rpc_error(_UNAVAILABLE, f"the server is {self._state}; try again in a moment")
             await send_json(send, 503, body, headers=[(b"retry-after", b"1")])
+        elif path in SCHEMA_PATHS:
+            await _read(scope, send, 200, self._schema, "application/schema+json")
         elif (route := self._routes.get(path)) is not None:
             await route({**scope, "path": path}, receive, send)
         else:
@@ -109,11 +117,16 @@ class Application:
             await send_json(send, 404, rpc_error(-32601, f"there is nothing here; MCP clients connect to {routes}"))
 
     async def _health(self, scope: Scope, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            await send_json(send, 405, rpc_error(-32600, "use GET"), headers=[(b"allow", b"GET, HEAD")])
-            return
         body = {"status": self._state, "version": __version__, "connections": len(self.sessions)}
-        await send_json(send, 200 if self._state == "ready" else 503, body)
+        await _read(scope, send, 200 if self._state == "ready" else 503, body)
+
+
+async def _read(scope: Scope, send: Send, status: int, body: Json, content_type: str = "application/json") -> None:
+    """Answer a route that can only be read."""
+    if scope["method"] not in ("GET", "HEAD"):
+        await send_json(send, 405, rpc_error(-32600, "use GET"), headers=[(b"allow", b"GET, HEAD")])
+    else:
+        await send_json(send, status, body, content_type=content_type)
 
 
 def _opens_a_session(path: str, scope: Scope) -> bool:

@@ -34,9 +34,11 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
             return b"".join(chunks)
 
 
-async def send_json(send: Send, status: int, body: Json, *, headers: Headers = ()) -> None:
+async def send_json(
+    send: Send, status: int, body: Json, *, headers: Headers = (), content_type: str = "application/json"
+) -> None:
     """Answer with JSON."""
-    await _send(send, status, orjson.dumps(body), [(b"content-type", b"application/json"), *headers])
+    await _send(send, status, orjson.dumps(body), [(b"content-type", content_type.encode()), *headers])
 
 
 async def send_plain(send: Send, status: int, text: str, *, headers: Headers = ()) -> None:

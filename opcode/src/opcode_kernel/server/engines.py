@@ -105,6 +105,7 @@ async def open_engine_at(
         pool_size=settings.pool_size,
         recovery=settings.recovery,
         policy=settings.policy,
+        limits=settings.limits,
         shutdown_grace=settings.shutdown_grace,
     )
     async with make_store(settings, db) as store:

@@ -1,4 +1,4 @@
-"""The part of the settings that becomes `Policy`: sections `fs`, `shell`, `http` and `isolation`.
+"""The sections of the settings: `fs`, `shell`, `http` and `isolation` become `Policy`, `limits` becomes `Limits`.
 
 Each value may also come from the environment as `OPCODE_<SECTION>_<KEY>`, where lists use the path separator.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from opcode_kernel.core.limits import Limits
 from opcode_kernel.errors import Json
 from opcode_kernel.plugin.policy import HostRules, PathRules, Policy, ShellRules
 from opcode_kernel.server import setting_kinds as kinds
@@ -46,6 +47,17 @@ SECTIONS: dict[str, dict[str, Reader]] = {
         "max_processes": kinds.whole(1, 1_000_000),
         "max_open_files": kinds.whole(1, 1_000_000),
         "max_file_bytes": kinds.size,
+    },
+    "limits": {
+        "definition_size": kinds.size,
+        "params_size": kinds.size,
+        "step_output_size": kinds.size,
+        "steps_per_list": kinds.whole(1, 100_000),
+        # Deeper than this, a definition would hit the bound on nested JSON first.
+        "nesting_depth": kinds.whole(1, 40),
+        "sub_workflow_depth": kinds.whole(1, 100),
+        "loop_iterations": kinds.whole(1, 10_000_000),
+        "nested_instances": kinds.whole(1, 10_000_000),
     },
 }
 
@@ -88,6 +100,11 @@ def policy_of(values: Mapping[str, Mapping[str, Any]], *, home: Path, listen: Ad
         hosts=HostRules(own_addresses=own_addresses(listen), **values["http"]),
         shell=ShellRules(limits=dict(values["isolation"]), **values["shell"]),
     )
+
+
+def limits_of(values: Mapping[str, Mapping[str, Any]]) -> Limits:
+    """Build the limits from what `read_rules` returned; what nobody set keeps its default."""
+    return Limits(**values["limits"])
 
 
 def own_addresses(listen: Address) -> tuple[tuple[str, int], ...]:

@@ -15,11 +15,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.text import json_type
 from opcode_kernel.errors import Json, SettingsError
 from opcode_kernel.plugin.policy import Policy
 from opcode_kernel.server import setting_kinds as kinds
-from opcode_kernel.server.policy_settings import SECTIONS, own_addresses, policy_of, read_rules
+from opcode_kernel.server.policy_settings import SECTIONS, limits_of, own_addresses, policy_of, read_rules
 from opcode_kernel.server.setting_kinds import Address, Reader
 
 #: One reader per key of `settings.json`; the environment variable is `OPCODE_` and the key in capitals.
@@ -73,6 +74,7 @@ class Settings:
     vault_optional: bool = False
     vault_key: str | None = field(default=None, repr=False)
     policy: Policy = field(default_factory=Policy)
+    limits: Limits = field(default_factory=Limits)
     warnings: tuple[str, ...] = ()
     #: Where the lists of plugins came from, for what is found wrong with them later.
     places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -145,7 +147,10 @@ def load_settings(
     values.setdefault("db_path", str(home / "opcode.db"))
     policy = policy_of(rules, home=home, listen=values.get("listen_addr", DEFAULT_ADDRESS))
     warnings = (*found.warnings, *_misspelt(environ))
-    return Settings(home=home, vault_key=vault_key, policy=policy, warnings=warnings, places=found.places, **values)
+    return Settings(
+        home=home, vault_key=vault_key, policy=policy, limits=limits_of(rules), warnings=warnings, places=found.places,
+        **values,
+    )  # fmt: skip
 
 
 class _Found:

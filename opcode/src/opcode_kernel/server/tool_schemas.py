@@ -97,7 +97,7 @@ RUN_IN = arguments(
     params=loose("inputs of the run"),
     wait={"type": "boolean", "default": True, "description": "false: answer at once, go on in the background"},
     wait_timeout=text("longest wait for the answer, such as 50s; the run goes on behind it"),
-    idempotency_key=text("the same key from the same agent starts one run only"),
+    idempotency_key=text("the same key from the same agent starts one run only; up to 256 printable characters"),
 )
 RUN_OUT = answer(
     ["workflow_id", "status"],
@@ -120,8 +120,8 @@ STATUS_IN = arguments(
         "items": {"type": "string", "enum": list(INCLUDES)},
         "description": "only these parts",
     },
-    events_since={"type": "integer", "description": "only events after this sequence"},
-    events_limit={"type": "integer", "default": 200, "description": "keep the newest so many events"},
+    events_since={"type": "integer", "description": "the first events after this sequence; 0 is the start"},
+    events_limit={"type": "integer", "default": 200, "description": "so many events, the newest without events_since"},
 )
 STATUS_OUT = answer(
     ["workflow_id", "status"],
@@ -132,7 +132,8 @@ STATUS_OUT = answer(
     pending_decisions=_OBJECTS,
     context={"type": "object"},
     events=_OBJECTS,
-    events_truncated={"type": "boolean"},
+    events_truncated={"type": "boolean", "description": "older or newer events were left out"},
+    events_next={"type": "integer", "description": "more events follow: the next events_since"},
 )
 
 SIGNAL_IN = arguments(

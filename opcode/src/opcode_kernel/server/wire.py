@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from opcode_kernel.core.times import from_iso, iso
 from opcode_kernel.errors import DefinitionError, Json
+from opcode_kernel.runtime.answers import shown_payload
 from opcode_kernel.store.base import AgentRow, DecisionRow, RunRow, StoredEvent, TemplateRow
 
 
@@ -51,7 +52,7 @@ def event_item(stored: StoredEvent) -> dict[str, Json]:
         "workflow_id": stored.run_id,
         "step_id": event.step_id,
         "event_type": event.type,
-        "payload": event.payload,
+        "payload": shown_payload(event),
         "agent_id": event.agent_id,
         "timestamp": iso(event.at),
         "sequence": event.sequence,

@@ -49,6 +49,6 @@ class FairShare:
         if not self._waiting:
             return
         wall, cpu = time.monotonic() - self._wall, time.thread_time() - self._cpu
-        if cpu > wall / 2 and not self._batch_done.is_set():
+        if cpu > wall / 4 and not self._batch_done.is_set():
             self._batch_done.wait(_SHARE)
         self._arm()

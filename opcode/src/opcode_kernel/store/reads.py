@@ -19,6 +19,7 @@ from tortoise.context import TortoiseContext
 from tortoise.exceptions import BaseORMException
 from tortoise.queryset import QuerySet
 
+from opcode_kernel.collector import collector_paused
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import StoreError
 from opcode_kernel.store import models, rows
@@ -33,6 +34,7 @@ from opcode_kernel.store.base import (
     StoredEvent,
     TemplateRow,
 )
+from opcode_kernel.store.fairness import FairShare
 from opcode_kernel.store.sqlite import BUSY_TIMEOUT
 
 _PRAGMAS = {
@@ -45,6 +47,8 @@ _EVENTS_QUERY = f"SELECT {_EVENT} FROM events WHERE run_id = ? AND sequence > ? 
 _RUN_QUERY = f"SELECT {_RUN} FROM runs WHERE id = ?"  # noqa: S608 - column names of ours, like all below
 _KEY_QUERY = f"SELECT {_RUN} FROM runs WHERE agent_id = ? AND start_key = ?"  # noqa: S608
 _STEPS_QUERY = f"SELECT {', '.join(StepRow._fields)} FROM steps WHERE run_id = ? ORDER BY id"  # noqa: S608
+#: Events that are read at a time: decoding them holds the loop up for some milliseconds.
+_EVENTS_PAGE = 4_096
 _OPEN = ("pending", "active", "suspended")
 
 
@@ -53,14 +57,24 @@ class ReadSide:
 
     _context: TortoiseContext | None = None
     _replay: BaseDBAsyncClient
+    #: Reads are done by threads, which a busy loop would starve as it would the writer.
+    _fair_reads: FairShare
 
     async def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> list[Event]:
         """See `Store.events`. A missing number is an error: a log with a hole must not be folded."""
+        log: list[Event] = []
+        last = max(after, 0)
         with self._reading():
-            found = await self._rows(_EVENTS_QUERY, run_id, after, -1 if limit is None else max(0, limit))
-            if found and (found[0][0] != max(after, 0) + 1 or found[-1][0] != found[0][0] + len(found) - 1):
-                raise StoreError(f"sequence gap in the events of run {run_id} after {after}", retryable=False)
-            return [rows.event_of(row) for row in found]
+            while True:
+                wanted = _EVENTS_PAGE if limit is None else min(_EVENTS_PAGE, limit - len(log))
+                found = await self._rows(_EVENTS_QUERY, run_id, last, max(0, wanted))
+                if found and (found[0][0] != last + 1 or found[-1][0] != last + len(found)):
+                    raise StoreError(f"sequence gap in the events of run {run_id} after {last}", retryable=False)
+                with collector_paused(len(found)):
+                    log += [rows.event_of(row) for row in found]
+                if len(found) < _EVENTS_PAGE:
+                    return log
+                last += len(found)
 
     async def find_events(self, where: EventFilter) -> list[StoredEvent]:
         """See `Store.find_events`."""
@@ -182,11 +196,15 @@ class ReadSide:
         """Make the models know this store's connection (a copy per use, since each undoes its own entry)."""
         if self._context is None:
             raise StoreError("expected an open store, found a closed one", retryable=False)
+        fairness = self._fair_reads
+        fairness.begin()
         try:
             with copy(self._context):
                 yield
         except (BaseORMException, sqlite3.Error, ValueError, OverflowError) as error:
             raise StoreError(f"the database cannot be read: {type(error).__name__}: {error}") from error
+        finally:
+            fairness.end()
 
 
 def _given(**conditions: Any) -> dict[str, Any]:

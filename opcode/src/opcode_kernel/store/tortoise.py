@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any, Self
 
 import anyio
@@ -65,6 +66,7 @@ class SqlStore(ReadSide):
             await opened
             self._writer = writer
             self._fairness = FairShare(loop.call_later, writer.batch_done)
+            self._fair_reads = FairShare(loop.call_later, Event())
             try:
                 await self._open_reads(self._path)
             except BaseException:

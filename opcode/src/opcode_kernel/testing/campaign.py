@@ -45,11 +45,14 @@ def campaign(seed: int, vocabulary: TestVocabulary) -> None:
     definition = generate(SeededChooser(seed), Features())
     plan = plan_of(definition, vocabulary)
     calm = simulate(plan, seed)
-    crashing = Faults(0.1, 0.1, 0.1, 0.5, policy=[None, "resume"][seed % 2])
+    crashing = Faults(0.1, 0.1, 0.1, 0.5, 0.3, policy=[None, "resume"][seed % 2])
     expect_same(calm.outcome(), simulate(plan, seed, crashing))
     for policy in ("resume", "suspend"):
         simulate(
-            plan, seed, Faults(0.05, 0.05, 0.1, 0.5, policy), Outsiders(seed, answers=0.8, sends=0.7, meddles=0.15)
+            plan,
+            seed,
+            Faults(0.05, 0.05, 0.1, 0.5, 0.2, 0.3, policy),
+            Outsiders(seed, answers=0.8, sends=0.7, meddles=0.15),
         )
 
 

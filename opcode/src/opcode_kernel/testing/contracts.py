@@ -54,6 +54,7 @@ def check_step_type(step_type: Any) -> None:
     """Check that a step type has the shape of `StepType` and survives hostile configs without raising."""
     assert isinstance(step_type.name, str) and step_type.name
     assert isinstance(step_type.keys, frozenset)
+    assert set(step_type.config_schema["properties"]) == step_type.keys
     odd: tuple[Any, ...] = (None, 7, "x", [], {})
     hostile: list[dict[str, Any]] = [{}, *({key: value} for key in step_type.keys for value in odd)]
     for config in hostile:

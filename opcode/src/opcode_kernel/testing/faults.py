@@ -18,6 +18,10 @@ class Faults:
     duplicate: float = 0.0
     #: The chance that the answer of a cancelled task still arrives.
     late: float = 0.0
+    #: The chance that the work of a transition is left for later between two pieces of it.
+    pauses: float = 0.0
+    #: The chance that a cancelled action takes its time to end, or never does.
+    lingers: float = 0.0
     policy: str | None = None
     #: Crash exactly at this message (counted from 0), `before` or `after` its events are appended.
     crash_at: tuple[int, str] | None = None

@@ -27,7 +27,8 @@ from opcode_kernel.core.state import (
     RunState,
 )  # fmt: skip
 from opcode_kernel.core.tasks import BUDGET
-from opcode_kernel.testing.grammar import Grammar
+from opcode_kernel.testing.laws import REPLAY, Story, check_alive
+from opcode_kernel.testing.redeciding import Redecider
 from opcode_kernel.testing.snapshots import difference, snapshot
 
 
@@ -37,9 +38,16 @@ class InvariantBroken(AssertionError):
 
 def read_back(event: Event) -> Event:
     """Return an event as a store gives it back: through JSON. Raises `TypeError` for what JSON cannot hold."""
-    payload = None if event.payload is None else json.loads(json.dumps(event.payload, allow_nan=False))
-    private = None if event.private is None else json.loads(json.dumps(event.private, allow_nan=False))
+    return _parsed(event, _encode([event.payload, event.private]))
+
+
+def _parsed(event: Event, text: str) -> Event:
+    payload, private = json.loads(text)
     return event._replace(payload=payload, private=private)
+
+
+#: Making an encoder for each event would take longer than most of them need.
+_encode = json.JSONEncoder(allow_nan=False).encode
 
 
 class Watch:
@@ -49,24 +57,34 @@ class Watch:
         self._plan = plan
         self._forbidden = forbidden
         self._shadow = RunState(plan)
-        self._grammar = Grammar(plan)
+        self._seen: RunState | None = None
+        self._story = Story(plan)
+        self._anew = Redecider(plan)
 
-    def see(self, state: RunState, events: Iterable[Event], commands: Sequence[Command]) -> None:
-        """Check one transition. Raises `AssertionError`."""
+    def see(
+        self, state: RunState, events: Sequence[Event], commands: Sequence[Command], *, unfinished: bool = False
+    ) -> None:
+        """Check one transition; with `unfinished` some of its work is still to come. Raises `AssertionError`."""
+        stored_events: list[Event] = []
         for event in events:
-            stored = read_back(event)
+            written = _encode([event.payload, event.private])
+            stored = _parsed(event, written)
+            stored_events.append(stored)
             for text in self._forbidden:
-                assert text not in json.dumps([stored.payload, stored.private]), (
-                    f"{event.type} shows the secret {text!r}"
-                )
+                assert text not in written, f"{event.type} shows the secret {text!r}"
             apply(self._shadow, stored, None if event.step_id is None else node_of(self._shadow, event.step_id))
             settle_work(self._shadow)
-            self._grammar.see(event)
+            for law, what in self._story.see(event):
+                raise AssertionError(f"{what}; broken is: {law}")
         queues = (state.ready, state.touched, state.quiet, state.issued, state.withdrawn)
-        assert not any(queues), "a transition left work behind"
+        assert unfinished or not any(queues), "a transition left work behind"
         self._compare(state)
         check_counters(state)
         check_outstanding(state)
+        if not unfinished:
+            check_alive(state)
+        wrong = self._anew.take(stored_events)
+        assert wrong is None, f"{wrong}; broken is: {REPLAY}"
         started = {command.task for command in commands if not isinstance(command, CancelTask)}
         for command in commands:
             # Paused and armed again within one transition: first the cancel, then the new time.
@@ -80,7 +98,9 @@ class Watch:
         self._compare(state)
 
     def _compare(self, state: RunState) -> None:
-        wrong = difference(snapshot(self._shadow), snapshot(state))
+        inputs = self._seen is not state
+        self._seen = state if state.sequence else None
+        wrong = difference(snapshot(self._shadow, inputs=inputs), snapshot(state, inputs=inputs))
         assert wrong is None, f"the fold of the log is not the live state: {wrong}"
 
 
@@ -125,17 +145,9 @@ def check_outstanding(state: RunState) -> None:
 def check_rest(state: RunState) -> None:
     """Check a run nobody has anything to say to any more: it is over, or waits for something from outside."""
     assert state.status != ACTIVE, "the run is active, but nothing is outstanding that could go on"
-    assert state.status != PENDING, "the run never started"
     if state.status != SUSPENDED:
         assert not any(node.status in (RUNNING, "retrying", SUSPENDED) for node in state.nodes.values())
-        return
-    resting = [node for node in state.nodes.values() if node.status == SUSPENDED]
-    assert resting, "the run is suspended, but none of its steps is"
-    for node in resting:
-        inner = any(found.status == SUSPENDED for block in node.blocks for found in block.nodes if found is not None)
-        assert inner or node.reason in ("decision", "signal", "interrupted", "child", "timer"), (
-            f"{node.path} waits for nothing"
-        )
+    check_alive(state)
 
 
 def all_blocks(state: RunState) -> list[Block]:

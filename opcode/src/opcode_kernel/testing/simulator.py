@@ -17,6 +17,7 @@ from typing import Any
 from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.messages import (
+    ActionEnded,
     ActionFailed,
     ActionSucceeded,
     Interrupted,
@@ -71,7 +72,8 @@ class Simulator:
         forbidden: Sequence[str] = (),
     ) -> None:
         self.plan = plan
-        self.run = Run(plan)
+        self._pieces = 0
+        self.run = self._owned(Run(plan))
         self.now = START
         self.log: list[Event] = []
         self.seed = seed
@@ -169,7 +171,7 @@ class Simulator:
                 self._deliver(message)
             except OpcodeError:
                 return
-        elif _task(message) not in self._dead:
+        elif isinstance(message, ActionEnded) or _task(message) not in self._dead:
             self._deliver(message)
 
     def _deliver(self, message: Message) -> Transition:
@@ -179,24 +181,48 @@ class Simulator:
         if self._happens(number, "before"):
             self._attempt(message)
             self._restart(self.faults.policy)
-        known = _task(message) is None or _task(message) in self.run.state.outstanding
+        task, state = _task(message), self.run.state
+        known = task is None or task in state.outstanding or task in state.ending
         before = len(self.log)
         transition = self._attempt(message)
         if not known and (transition.events or transition.commands):
             raise self._broken(f"a message for the closed task {_task(message)} was not silent")
-        self.log += transition.events
-        state = self.run.state
-        self._checked(lambda: self._watch.see(state, transition.events, transition.commands))
+        self._take_in(transition)
         if self._happens(number, "after"):
             self._restart(self.faults.policy)
         else:
             self._issue(transition.commands)
+        self._carry_on()
         if self._outsiders is not None:
             for at, signal in self._outsiders.react(self.run.state, self.log[before:], self.now):
                 self._push(at, signal)
         if self._draw("duplicate", number) < self.faults.duplicate and not isinstance(message, Signal):
             self._push(self.now + self._chance.pick(f"again/{number}", [0, SECOND, 90 * SECOND]), message)
         return transition
+
+    def _take_in(self, transition: Transition) -> None:
+        self.log += transition.events
+        state, left = self.run.state, self.run.unfinished
+        self._checked(lambda: self._watch.see(state, transition.events, transition.commands, unfinished=left))
+
+    def _carry_on(self) -> None:
+        """Do what was left over, piece by piece, possibly with a crash in between."""
+        while self.run.unfinished:
+            transition = self.run.carry(self.now)
+            self._take_in(transition)
+            self._pieces += 1
+            if self._draw("between", self._pieces) < self.faults.crash_after:
+                self._restart(self.faults.policy)
+            else:
+                self._issue(transition.commands)
+
+    def _owned(self, run: Run) -> Run:
+        run.pause = self._pauses
+        return run
+
+    def _pauses(self) -> bool:
+        self._pieces += 1
+        return self._draw("pause", self._pieces) < self.faults.pauses
 
     def _attempt(self, message: Message) -> Transition:
         command = self.run.state.outstanding.get(_task(message) or "")
@@ -237,8 +263,17 @@ class Simulator:
                 case StartTimer():
                     self._dead.discard(command.task)
                     self._push(command.at, TimerFired(command.task))
-                case CancelTask() if self._chance.draw(f"late/{command.task}") >= self.faults.late:
-                    self._dead.add(command.task)
+                case CancelTask():
+                    if self._chance.draw(f"late/{command.task}") >= self.faults.late:
+                        self._dead.add(command.task)
+                    self._end(command.task)
+
+    def _end(self, task: str) -> None:
+        """Report that a cancelled action has ended."""
+        if task in self.run.state.ending:
+            lingers = self._chance.draw(f"lingers/{task}") < self.faults.lingers
+            after = self._chance.pick(f"ends/{task}", [SECOND, 4 * SECOND, 9 * SECOND]) if lingers else 0
+            self._push(self.now + after, ActionEnded(task))
 
     def _push(self, at: int, message: Message) -> None:
         # Ties are broken by name, never by order of arrival: a crash must not change who comes first.
@@ -251,9 +286,9 @@ class Simulator:
         heapq.heapify(self._heap)
         self._dead.clear()
         if not self.log:
-            self.run = Run(self.plan)
+            self.run = self._owned(Run(self.plan))
             return
-        self.run = Run.replay(self.plan, [read_back(event) for event in self.log])
+        self.run = self._owned(Run.replay(self.plan, [read_back(event) for event in self.log]))
         state = self.run.state
         self._checked(lambda: self._watch.unchanged(state))
         if policy is not None and state.status == ACTIVE:
@@ -262,11 +297,14 @@ class Simulator:
                 if isinstance(command, RunAction) and state.nodes[command.step_id].reason == "child"
             )  # fmt: skip
             transition = self.run.handle(Interrupted("process_restart", keep, policy != "resume"), self.now)
-            self.log += transition.events
-            self._checked(lambda: self._watch.see(state, transition.events, transition.commands))
+            self._take_in(transition)
             if self._outsiders is not None and state.status == SUSPENDED:
                 self._push(self.now + 60_000 * MILLISECOND, Signal("retry"))
+        elif state.status == ACTIVE:
+            self._take_in(self.run.carry(self.now))  # what was left when the process went
         self._issue(list(state.outstanding.values()))
+        for task in list(state.ending):
+            self._push(self.now, ActionEnded(task))  # with its process
 
     def _checked(self, check: Any) -> None:
         try:

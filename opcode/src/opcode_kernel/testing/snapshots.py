@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from opcode_kernel.core.interpolation import split_holes
@@ -10,7 +11,7 @@ from opcode_kernel.core.state import Block, DecisionState, Node, RunState
 from opcode_kernel.errors import Failure, Json
 
 _NODE = (
-    "key", "status", "attempt", "retry_count", "operator_attempt", "pending", "triggered", "ignored", "cut", "input", "output",
+    "ending", "unknown", "key", "status", "attempt", "retry_count", "operator_attempt", "pending", "triggered", "ignored", "cut", "input", "output",
     "reason", "started_at", "attempt_at", "completed_at", "memo", "arrived", "waiting", "decision", "timeout_left",
 )  # fmt: skip
 _RUN = (
@@ -18,6 +19,10 @@ _RUN = (
     "input_params", "created_at", "updated_at", "started_at", "completed_at", "output", "acting", "signals", "context",
     "accumulated", "intent", "agent_notes", "decisions_log", "workflow", "closing", "budget_left", "budget_since",
 )  # fmt: skip
+
+
+_node_values = attrgetter(*_NODE)
+_run_values = attrgetter(*_RUN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +42,24 @@ def outcome_of(state: RunState) -> Outcome:
     return Outcome(state.status, state.output, error, steps)
 
 
-def snapshot(state: RunState) -> dict[str, Json]:
-    """Return everything of a state that has to survive a restart."""
-    shown: dict[str, Json] = {name: getattr(state, name) for name in _RUN}
-    shown["inputs"] = split_holes(state.inputs)
+def snapshot(state: RunState, *, inputs: bool = True) -> dict[str, Json]:
+    """Return everything of a state that has to survive a restart; the inputs never change once a run has started."""
+    shown: dict[str, Json] = dict(zip(_RUN, _run_values(state), strict=True))
+    if inputs:
+        shown["inputs"] = split_holes(state.inputs)
     shown["error"] = _failure(state.error)
     shown["failures"] = [(node.path, error.to_json()) for node, error in state.failures]
     shown["nodes"] = {path: _node(node) for path, node in state.nodes.items()}
     shown["root"] = _block(state.root)
     shown["hooks"] = _block(state.hooks)
     shown["decisions"] = [_decision(decision) for decision in state.decisions.values()]
+    shown["ending"] = {task: node.path for task, node in state.ending.items()}
     shown["outstanding"] = {task: tuple(command) for task, command in state.outstanding.items()}
     return shown
 
 
 def _node(node: Node) -> dict[str, Json]:
-    shown: dict[str, Json] = {name: getattr(node, name) for name in _NODE}
+    shown: dict[str, Json] = dict(zip(_NODE, _node_values(node), strict=True))
     shown["holes"] = node.holes or []
     shown["error"] = _failure(node.error)
     shown["rescued_by"] = node.rescued_by.path if node.rescued_by is not None else None

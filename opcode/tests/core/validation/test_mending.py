@@ -196,9 +196,9 @@ def test_a_word_of_another_language_is_refused_and_named(check, word, key, value
 
 
 def test_a_word_beside_the_key_it_stands_for_is_an_unknown_key(check) -> None:
-    report = check([{**NOOP, "condition": "true", "if": "x", "run": "npm test"}])
+    report = check([{**NOOP, "condition": "true", "when": "x", "run": "npm test"}])
     assert report.ok
-    assert [issue.path for issue in report.warnings] == ["steps[0].if", "steps[0].run"]
+    assert [issue.path for issue in report.warnings] == ["steps[0].when", "steps[0].run"]
 
 
 def test_a_name_is_no_id_where_there_is_an_id(check) -> None:

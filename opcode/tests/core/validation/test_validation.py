@@ -77,7 +77,7 @@ def test_a_clean_report_cannot_be_raised(check) -> None:
 
 
 def test_an_issue_shows_optional_members_only_where_they_say_something(check) -> None:
-    plain = check([{"action": "noop", "id": "a b"}]).to_json()["errors"][0]
+    plain = check([{"action": "noop", "id": "é"}]).to_json()["errors"][0]
     assert set(plain) == {"path", "pointer", "code", "severity", "message"}
     rich = check([{**NOOP, "type": "acton"}]).to_json()["errors"][0]
     assert rich["did_you_mean"] == "action"
@@ -356,9 +356,9 @@ def test_a_thousand_steps_are_checked_in_well_under_a_tenth_of_a_second(check) -
     ]
     best = 1.0
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()
         report = check(steps)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.process_time() - started)
     assert report.ok
     assert not report.warnings
     assert best < 0.2  # 0.05 on a quiet machine

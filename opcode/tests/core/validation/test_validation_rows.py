@@ -179,6 +179,29 @@ def test_each_row_of_errors(check, definition, code, path, pointer) -> None:
     assert not message.endswith(".")
 
 
+def three_deep(steps: list[Any]) -> list[Any]:
+    """Put a list of steps into the default of a condition in a branch of a parallel step in a branch of a condition."""
+    inner = {"id": "n3", "type": "condition", "config": {"expression": "inputs.z", "branches": {}, "default": steps}}
+    middle = {"id": "n2", "type": "parallel", "config": {"branches": [[{**NOOP, "id": "n0"}], [inner]]}}
+    return [{"id": "n1", "type": "condition", "config": {"expression": "inputs.y", "branches": {"deep": [middle]}}}]
+
+
+DEEP = "steps[0].config.branches[deep][0].config.branches[1][0].config.default"
+DEEP_POINTER = "/steps/0/config/branches/deep/0/config/branches/1/0/config/default"
+
+
+@pytest.mark.parametrize(("definition", "code", "path", "pointer"), [row for row in ERRORS if isinstance(row[0], list)])
+def test_each_row_of_errors_is_found_three_containers_deep(check, definition, code, path, pointer) -> None:
+    report = check(three_deep(definition))
+    found = [(issue.code, issue.path, issue.pointer) for issue in report.errors]
+    if path == "steps":  # nested steps run in the order written, so a cycle is a dependency on a later one
+        code, path = "VALIDATION_ERROR", "steps[0].depends_on[0]"
+    assert (code, DEEP + path.removeprefix("steps")) in [each[:2] for each in found]
+    assert all(each[1].startswith(DEEP) and each[2].startswith(DEEP_POINTER) for each in found)
+    # What names a later sibling is wrong in a nested list for that reason too.
+    assert len(found) == 1 or "which comes later" in " ".join(issue.message for issue in report.errors)
+
+
 WARNINGS: list[tuple[Any, str, str]] = [
     ([step(action="acme.do")], "steps[0].action", "ACTION_UNAVAILABLE"),
     ([step(retry={"max": 11})], "steps[0].retry.max", "VALIDATION_ERROR"),
@@ -195,11 +218,22 @@ WARNINGS: list[tuple[Any, str, str]] = [
     ([condition(branches={"a.b": []})], "steps[0].config.branches[a.b]", "VALIDATION_ERROR"),
     ([condition(branches={"default": []})], "steps[0].config.branches[default]", "VALIDATION_ERROR"),
     ([condition(branches={"true": [], "yes": []})], "steps[0].config.branches[yes]", "VALIDATION_ERROR"),
+    ([condition(expression="inputs.n > 3", branches={"yes": []})], "steps[0].config.branches[yes]", "VALIDATION_ERROR"),
     ([step(colour="red")], "steps[0].colour", "VALIDATION_ERROR"),
     ([step(params={"zz": 1})], "steps[0].params.zz", "VALIDATION_ERROR"),
     ([loop(body=[step(params={"a": "${{steps.b.output}}"}), B])], "steps[0].config.body[0].params.a", "VALIDATION_ERROR"),
     ([step(on_error={"strategy": "ignore", "fallback_step": "b"}), B], "steps[0].on_error.fallback_step", "VALIDATION_ERROR"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("definition", "path", "code"), [row for row in WARNINGS if isinstance(row[0], list)])
+def test_each_row_of_warnings_is_found_three_containers_deep(check, definition, path, code) -> None:
+    report = check(three_deep(definition))
+    assert report.ok, report.errors
+    expected = [(DEEP + path.removeprefix("steps"), code)]
+    if len(definition) == 2 and path == "steps[1].params.a":
+        expected = []  # an earlier sibling is over anyway, so nothing has to be added
+    assert [(issue.path, issue.code) for issue in report.warnings] == expected
 
 
 @pytest.mark.parametrize(("definition", "path", "code"), WARNINGS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
+
 from opcode_assert.equality import equal, loosely_equal
 from opcode_assert.params import (
     ContainsParams,
@@ -11,9 +14,17 @@ from opcode_assert.params import (
     Passed,
     SchemaParams,
 )
-from opcode_assert.patterns import first_match
-from opcode_assert.schemas import violations_of
-from opcode_kernel import ActionContext, ActionError, Json, action, canonical_text, json_type
+from opcode_kernel import (
+    ActionContext,
+    ActionError,
+    DefinitionError,
+    Json,
+    JsonSchema,
+    action,
+    canonical_text,
+    first_match,
+    json_type,
+)
 
 #: Longest quotation of a value in a default message; `details` holds the whole value.
 _SHOWN = 120
@@ -81,12 +92,21 @@ def matches(ctx: ActionContext, params: MatchesParams) -> Matched:
 )
 def schema(ctx: ActionContext, params: SchemaParams) -> Passed:
     """Validate, and report where the data breaks the schema, sorted by place."""
-    violations = violations_of(params.schema, params.data)
+    try:
+        violations = _schema(json.dumps(params.schema)).violations(params.data)
+    except DefinitionError as error:
+        raise DefinitionError(f"schema: {error.message}") from None
     if violations:
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
         text = f"the data does not obey the schema: {violations[0].removeprefix(': ')}{more}"
         raise _failed(params.message, text, {"error": text, "violations": violations})
     return {"pass": True}
+
+
+@lru_cache(maxsize=1024)
+def _schema(text: str) -> JsonSchema:
+    """Return a schema ready to be applied; the same one is mostly asked for again."""
+    return JsonSchema(json.loads(text))
 
 
 def _failed(message: str | None, default: str, details: dict[str, Json]) -> ActionError:

@@ -6,12 +6,14 @@ installed, runs in the metered engine, which counts as it goes and stops in time
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from opcode_cel.advice import advice
 from opcode_cel.faults import BudgetFault, CelFault, CompileFault, EngineLimitFault
+from opcode_cel.reads import reads_of
 from opcode_cel.shape import Shape, references_of, shape_of
 from opcode_cel.tokens import Token, picture_of, place, tokenize
 from opcode_cel.values import VARIABLES, Intake
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 MAX_TEXT = 100_000
 MAX_SECONDS = 1.0
 _CACHED = 1024
+#: How a NUL character is written in a literal. Texts pass from the fast engine to Python only up to the first one.
+_NUL = re.compile(r"\\(?:000|[xX]00|u0000|U00000000)|\0")
 
 
 class CelEvaluator:
@@ -73,8 +77,10 @@ class CelEvaluator:
 
     def _fast(self, text: str, tokens: Sequence[Token]) -> Run | None:
         native = self._native()
+        if native is None or _NUL.search(text):
+            return None
         try:
-            return None if native is None else native.compile(text, tokens)
+            return native.compile(text, tokens)
         except EngineLimitFault:
             return None
 
@@ -82,12 +88,13 @@ class CelEvaluator:
 class CelProgram:
     """A compiled expression. Without the fast engine it is compiled for the metered one at once, else when needed."""
 
-    __slots__ = ("_fast", "_metered", "_roots", "_seconds", "_shape", "references", "text")
+    __slots__ = ("_fast", "_metered", "_reads", "_seconds", "_shape", "references", "text")
 
     def __init__(self, text: str, tokens: Sequence[Token], shape: Shape, fast: Run | None, seconds: float) -> None:
         self.text = text
         self.references: References = references_of(tokens)
-        self._roots = tuple(name for name in VARIABLES if name in self.references.roots)
+        reads = reads_of(tokens)
+        self._reads = {name: reads.get(name) for name in VARIABLES if name in self.references.roots}
         self._shape = shape
         self._fast = fast
         self._seconds = seconds
@@ -103,8 +110,8 @@ class CelProgram:
         """
         try:
             intake = Intake()
-            variables = intake.variables(scope, self._roots)
-            if self._fast is not None and self._shape.is_cheap(intake.units):
+            variables = intake.variables(scope, self._reads)
+            if self._fast is not None and not intake.holds_nul and self._shape.is_cheap(intake.units):
                 try:
                     return self._fast(variables)
                 except EngineLimitFault:

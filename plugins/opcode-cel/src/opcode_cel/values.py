@@ -17,22 +17,36 @@ VARIABLES = ("steps", "inputs", "workflow", "context", "iter")
 EXACT = 2**53
 _LARGEST = 2**63
 
+#: What is read of a value: by key what is read below it, or None for all of it.
+Reads = dict[str, "Reads"] | None
+
 
 class Intake:
-    """Converts a scope and counts its units as it goes: one per value, one more per 32 characters."""
+    """Converts a scope and counts its units as it goes: one per value, one more per 32 characters.
 
-    __slots__ = ("units",)
+    `holds_nul` tells whether a text or a key has a NUL character in it, where the fast engine would take it to end.
+    """
+
+    __slots__ = ("holds_nul", "units")
 
     def __init__(self) -> None:
         self.units = 0
+        self.holds_nul = False
 
-    def variables(self, scope: Mapping[str, Json], roots: tuple[str, ...]) -> dict[str, Any]:
-        """Return the variables for these roots."""
+    def variables(self, scope: Mapping[str, Json], roots: Mapping[str, Reads]) -> dict[str, Any]:
+        """Return the variables, as much of each as is read."""
         found: dict[str, Any] = {}
-        for root in roots:
+        for root, reads in roots.items():
             value = scope.get(root) or {}
-            found[root] = self.loop(value) if root == "iter" else self.convert(value)
+            found[root] = self.loop(value) if root == "iter" else self.part(value, reads)
         return found
+
+    def part(self, value: Json, reads: Reads) -> Any:
+        """Convert what is read of a value; what is no object is converted as a whole."""
+        if reads is None or type(value) is not dict:
+            return self.convert(value)
+        self.units += 1
+        return {key: self.part(value[key], below) for key, below in reads.items() if key in value}
 
     def loop(self, value: Json) -> Any:
         """Convert the loop variables, whose indices are counted here and never were JSON: they stay integers."""
@@ -52,9 +66,13 @@ class Intake:
         kind = type(value)
         if kind is str:
             self.units += len(value) >> 5
+            if "\0" in value:
+                self.holds_nul = True
             return value
         if kind is dict:
             convert = self.convert
+            if "\0" in "".join(value):
+                self.holds_nul = True
             return {key: convert(item) for key, item in value.items()}
         if kind is int:
             return _number(value)

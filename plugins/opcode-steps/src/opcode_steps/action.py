@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from opcode_kernel import Body, Call, Compiler, ConfigProblem, Directive, Json, Slot, Step, StepView
 
@@ -12,6 +13,7 @@ class ActionStep:
 
     name = "action"
     keys: frozenset[str] = frozenset()
+    config_schema: Mapping[str, Json] = MappingProxyType({"properties": {}})
 
     def bodies(self, config: dict[str, Json]) -> Iterable[Body]:
         """Return nothing: an action step has no nested lists."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from itertools import islice
 
-from opcode_kernel import ConfigProblem, Json, json_type, parse_duration
+from opcode_kernel import ConfigProblem, Json, json_type, meant_duration, parse_duration
 
 #: Longer texts are cut in messages, and no near miss is looked for.
 _LONG = 80
@@ -53,14 +53,17 @@ def check_duration(
     value = config.get(key)
     if not is_given(value) or (template and has_reference(value)):
         return
+    meant = meant_duration(value)
+    if meant is not None and not zero and parse_duration(meant) == 0:
+        meant = None
+    hint = f"; write {meant}" if meant else ""
     if not isinstance(value, str) or len(value) > _LONG or has_reference(value):
-        hint = f"; write {value}s for seconds" if type(value) is int and 0 < value < 10**9 else ""
-        yield ConfigProblem(key, f"expected a duration such as 30s or 1h30m, found {shown(value)}{hint}")
+        yield ConfigProblem(key, f"expected a duration such as 30s or 1h30m, found {shown(value)}{hint}", repair=meant)
         return
     try:
         seconds = parse_duration(value)
     except ValueError as error:
-        yield ConfigProblem(key, str(error))
+        yield ConfigProblem(key, f"{error}{hint}", repair=meant)
         return
     if seconds == 0 and not zero:
         yield ConfigProblem(key, f"expected a duration above zero, found {value!r}")
@@ -70,8 +73,16 @@ def check_count(config: dict[str, Json], key: str) -> Iterator[ConfigProblem]:
     """An optional whole number of at least 1."""
     value = config.get(key)
     if value is not None and (type(value) is not int or value < 1):
-        hint = "; write it without quotes" if isinstance(value, str) and value.isdecimal() else ""
-        yield ConfigProblem(key, f"expected a whole number of at least 1, found {shown(value)}{hint}")
+        meant = _whole(value)
+        hint = f"; write {meant}" if meant else ""
+        yield ConfigProblem(key, f"expected a whole number of at least 1, found {shown(value)}{hint}", repair=meant)
+
+
+def _whole(value: Json) -> int | None:
+    """Return the number above zero that a text or a fraction of nothing stands for."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 9:
+        return int(value) or None
+    return int(value) if isinstance(value, float) and value.is_integer() and 0 < value < 1e9 else None
 
 
 def check_steps(config: dict[str, Json], key: str) -> Iterator[ConfigProblem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,7 +26,15 @@ from opcode_kernel import (
     canonical_text,
     json_type,
 )  # fmt: skip
-from opcode_steps.checks import check_text
+from opcode_steps.checks import check_text, shown
+from opcode_steps.configs import CONDITION, keys_of
+
+_QUOTED = re.compile(r"'(?:\\.|[^'\\])*'" r'|"(?:\\.|[^"\\])*"')
+#: Longer expressions are not looked at.
+_LONG = 2_000
+#: What stands in the innermost brackets.
+_NESTED = re.compile(r"\([^()\[\]{}]*\)|\[[^()\[\]{}]*\]|\{[^()\[\]{}]*\}")
+_TEST = re.compile(r"==|!=|<|>|&&|\|\||\sin\s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,8 @@ class ConditionStep:
     """Runs one of several nested lists. The chosen key is recorded once and never recomputed."""
 
     name = "condition"
-    keys = frozenset({"expression", "branches", "default"})
+    keys = keys_of(CONDITION)
+    config_schema = CONDITION
 
     def bodies(self, config: dict[str, Json]) -> Iterator[Body]:
         """Return one list per branch key, and the default."""
@@ -61,11 +71,18 @@ class ConditionStep:
     def check(self, config: dict[str, Json]) -> Iterator[ConfigProblem]:
         """Check that there is a test and somewhere to go."""
         yield from check_text(config, "expression")
-        branches = config.get("branches")
-        if branches is None:
-            branches = {}
-        if not isinstance(branches, dict) or not (branches or config.get("default")):
-            yield ConfigProblem("branches", "expected an object of branch key to list of steps, or a default")
+        branches, default = config.get("branches"), config.get("default")
+        if branches is None and default:
+            yield ConfigProblem(
+                "branches", "expected an object of branch key to list of steps, found nothing; write {} where all goes to "
+                "the default", repair={},
+            )  # fmt: skip
+            return
+        if not isinstance(branches, dict) or not (branches or default):
+            yield ConfigProblem(
+                "branches",
+                f"expected an object of branch key to list of steps, or {{}} and a default, found {shown(branches)}",
+            )
             return
         for key in branches:
             if key == "default" or "." in key:
@@ -73,7 +90,7 @@ class ConditionStep:
                     f"branches[{key}]", f"the branch key {key!r} makes nested ids ambiguous; rename it", "warning"
                 )
         boolean = {"true", "false"}
-        if boolean & set(branches) and set(branches) - boolean:
+        if boolean & set(branches) or yields_boolean(config.get("expression")):
             for key in sorted(set(branches) - boolean):
                 yield ConfigProblem(
                     f"branches[{key}]", f"{key!r} can never be produced by an expression that yields true or false",
@@ -114,6 +131,20 @@ class ConditionStep:
             return Complete({"branch": key}, notes)
         # A branch may be called `default` too; the prefix of the body tells it from the default list.
         return Open([OpenBlock(f"branch:{key}" if matched else "default", branch)], notes=notes)
+
+
+def yields_boolean(expression: Json) -> bool:
+    """Tell whether an expression is a test on its face: it compares or combines, and chooses nothing.
+
+    >>> yields_boolean("inputs.n > 3"), yields_boolean("!inputs.ok"), yields_boolean("inputs.n > 3 ? 'a' : 'b'")
+    (True, True, False)
+    """
+    if not isinstance(expression, str) or len(expression) > _LONG:
+        return False
+    text = _QUOTED.sub("''", expression)
+    while (flat := _NESTED.sub("_", text)) != text:
+        text = flat
+    return "?" not in text and (_TEST.search(text) is not None or text.lstrip().startswith("!"))
 
 
 def branch_key(value: Json, expression: str = "") -> str:

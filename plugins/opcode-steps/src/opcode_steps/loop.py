@@ -30,10 +30,9 @@ from opcode_kernel import (
     json_type,
 )  # fmt: skip
 from opcode_steps.checks import check_count, check_enum, check_steps, check_text, has_reference, is_given, shown
+from opcode_steps.configs import LOOP, keys_of
 from opcode_steps.sizes import cut, within
 
-#: More iterations than this fail the loop (spec 01 section 1.7).
-MAX_ITERATIONS = 10_000
 #: Bytes of an item that events show.
 _SHOWN_ITEM = 4_096
 _MODES = ("for_each", "while", "until")
@@ -54,7 +53,8 @@ class LoopStep:
     """Iterations run one after another, each in a block of its own. The list of a `for_each` is frozen at the start."""
 
     name = "loop"
-    keys = frozenset({"mode", "over", "condition", "body", "max_iter"})
+    keys = keys_of(LOOP)
+    config_schema = LOOP
 
     def bodies(self, config: dict[str, Json]) -> Iterator[Body]:
         """Return the body."""
@@ -82,8 +82,8 @@ class LoopStep:
             yield from check_text(config, "condition")
             if config.get("max_iter") is None:
                 yield ConfigProblem(
-                    "max_iter", f"without max_iter this loop ends only by its condition or after {MAX_ITERATIONS} "
-                    "iterations with an error", "warning",
+                    "max_iter", "without max_iter this loop ends only by its condition, or with an error after as "
+                    "many iterations as the engine allows", "warning",
                 )  # fmt: skip
         unused = "condition" if mode == "for_each" else "over"
         if mode in _MODES and is_given(config.get(unused)):
@@ -119,7 +119,7 @@ class LoopStep:
         memo = step.memo
         fresh = memo is None
         if fresh:
-            memo = _freeze(_items(step, plan), plan)
+            memo = _freeze(_items(step, plan), plan, step.limits.loop_iterations)
         items = memo["items"]
         index = len(blocks)
         if index == len(items):
@@ -140,8 +140,9 @@ class LoopStep:
                 return _complete(blocks, notes, {})
         if plan.max_iter is not None and index >= plan.max_iter:
             return _complete(blocks, notes, {"max_iter_reached": True})
-        if index >= MAX_ITERATIONS:
-            return Fail(_with_progress(_too_many(index + 1), index), notes)
+        most = step.limits.loop_iterations
+        if index >= most:
+            return Fail(_with_progress(_too_many(index + 1, most), index), notes)
         notes.append(("loop_iter_started", {"iteration": index}))
         return Open([OpenBlock("body", f"iter_{index}", index)], notes=notes)
 
@@ -182,16 +183,16 @@ def _items(step: StepView, plan: LoopPlan) -> list[Json]:
     return value
 
 
-def _freeze(items: list[Json], plan: LoopPlan) -> dict[str, Json]:
+def _freeze(items: list[Json], plan: LoopPlan, most: int) -> dict[str, Json]:
     kept = items if plan.max_iter is None else items[: plan.max_iter]
-    if len(kept) > MAX_ITERATIONS:
-        raise ExpressionError(_too_many(len(kept)).message)
+    if len(kept) > most:
+        raise ExpressionError(_too_many(len(kept), most).message)
     return {"items": kept} if len(kept) == len(items) else {"items": kept, "total": len(items)}
 
 
-def _too_many(count: int) -> Failure:
+def _too_many(count: int, most: int) -> Failure:
     return Failure(
-        "EXECUTION_ERROR", f"expected at most {MAX_ITERATIONS} iterations, found {count}; split the work or set max_iter",
+        "EXECUTION_ERROR", f"expected at most {most} iterations, found {count}; split the work or set max_iter",
         retryable=False,
     )  # fmt: skip
 

@@ -22,7 +22,8 @@ from opcode_kernel import (
     StepView,
     Wait,
 )  # fmt: skip
-from opcode_steps.checks import check_count, check_enum
+from opcode_steps.checks import check_count, check_enum, shown
+from opcode_steps.configs import PARALLEL, keys_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class ParallelStep:
     """Branches are isolated from each other until the step completes."""
 
     name = "parallel"
-    keys = frozenset({"branches", "mode", "max_concurrency"})
+    keys = keys_of(PARALLEL)
+    config_schema = PARALLEL
 
     def bodies(self, config: dict[str, Json]) -> Iterator[Body]:
         """Return one list per branch."""
@@ -57,7 +59,11 @@ class ParallelStep:
         yield from check_count(config, "max_concurrency")
         branches = config.get("branches")
         if not isinstance(branches, list) or not branches:
-            yield ConfigProblem("branches", "expected a list with at least one branch, each a list of steps")
+            lists = list(branches.values()) if isinstance(branches, dict) else []
+            yield ConfigProblem(
+                "branches", f"expected a list with at least one branch, each a list of steps, found {shown(branches)}",
+                repair=lists or None,
+            )  # fmt: skip
         elif config.get("mode") == "race":
             for index, steps in enumerate(branches):
                 if steps == []:

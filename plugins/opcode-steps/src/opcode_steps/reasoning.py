@@ -23,6 +23,7 @@ from opcode_kernel import (
     parse_duration,
 )  # fmt: skip
 from opcode_steps.checks import check_duration, check_text, has_reference, nearest, shown
+from opcode_steps.configs import REASONING, keys_of
 from opcode_steps.sizes import within
 
 #: A bare path such as `steps.a.output`, `inputs['x']` or `loop.item`; `iter.item` is how CEL spells the last one.
@@ -31,6 +32,10 @@ _PATH = re.compile(
 )
 #: Bytes of one step output that a question shows.
 _SHOWN_OUTPUT = 16_384
+#: What an option may hold, annotations included.
+_OPTION_KEYS = ("id", "description", "name", "notes")
+#: A longer text is no id of an option but a description.
+_LONG_ID = 60
 #: How many ids a message lists.
 _LISTED = 20
 
@@ -51,7 +56,8 @@ class ReasoningStep:
     """A gate for a decision. A question is asked once per attempt and never again on resume."""
 
     name = "reasoning"
-    keys = frozenset({"prompt_context", "options", "data_inject", "timeout", "fallback", "target_agent"})
+    keys = keys_of(REASONING)
+    config_schema = REASONING
 
     def bodies(self, config: dict[str, Json]) -> Iterable[Body]:
         """Return nothing: a question has no nested lists."""
@@ -158,10 +164,24 @@ def _context(step: StepView, question: Question) -> dict[str, Json]:
 def _check_option(option: Json, index: int, ids: dict[str, None]) -> Iterator[ConfigProblem]:
     where = f"options[{index}]"
     if not isinstance(option, dict):
-        hint = f'; write {{"id": "{option}"}}' if isinstance(option, str) and option.isalnum() else ""
-        yield ConfigProblem(where, f'expected an object with a non-empty "id", found {shown(option)}{hint}')
+        usable = (
+            isinstance(option, str) and bool(option.strip()) and len(option) <= _LONG_ID and not has_reference(option)
+        )
+        hint = f'; write {{"id": {shown(option)}}}'.replace("'", '"') if usable else ""
+        yield ConfigProblem(
+            where, f'expected an object with a non-empty "id", found {shown(option)}{hint}',
+            repair={"id": option} if usable else None,
+        )  # fmt: skip
         return
     name, description = option.get("id"), option.get("description")
+    for key in option:
+        if key not in _OPTION_KEYS and not key.startswith("x-"):
+            meant = nearest(key.lower(), _OPTION_KEYS)
+            hint = f"; did you mean {meant!r}?" if meant else " (prefix it with x- to keep it as a note)"
+            yield ConfigProblem(
+                f"{where}.{key}", f"the key {shown(key)} is unknown in an option, which has an id and a description{hint}",
+                "error" if meant else "warning", rename=meant if meant not in option else None,
+            )  # fmt: skip
     if not isinstance(name, str) or not name.strip():
         yield ConfigProblem(f"{where}.id", f"expected a non-empty text, found {shown(name)}")
     elif has_reference(name):

@@ -23,6 +23,7 @@ from opcode_kernel import (
     parse_duration,
 )  # fmt: skip
 from opcode_steps.checks import check_duration, check_text, is_given
+from opcode_steps.configs import WAIT, keys_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class WaitStep:
     """Holds no slot while it waits; its deadline survives a restart."""
 
     name = "wait"
-    keys = frozenset({"duration", "signal"})
+    keys = keys_of(WAIT)
+    config_schema = WAIT
 
     def bodies(self, config: dict[str, Json]) -> Iterable[Body]:
         """Return nothing: a wait has no nested lists."""

@@ -58,7 +58,7 @@ def _report_reads(
 
 
 def _first_reads(tree: Tree, readings: Iterable[Reading], wanted: set[str]) -> dict[tuple[str, str], Place]:
-    """Return where each step first reads each other one."""
+    """Return where each step first reads each other one; of the members of an object the first by name."""
     first: dict[tuple[str, str], Place] = {}
     for reading in readings:
         node = reading.node
@@ -66,8 +66,11 @@ def _first_reads(tree: Tree, readings: Iterable[Reading], wanted: set[str]) -> d
             continue
         for name in reading.names.steps:
             target = tree.resolve(node, name, in_bodies=reading.own_iteration)
-            if target is not None:
-                first.setdefault((top.id, target.top.id), reading.place)
+            if target is None:
+                continue
+            known = first.get((top.id, target.top.id))
+            if known is None or reading.place.rank < known.rank:
+                first[top.id, target.top.id] = reading.place
     return first
 
 

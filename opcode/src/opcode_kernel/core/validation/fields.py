@@ -11,11 +11,18 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from opcode_kernel.core.place import Place
-from opcode_kernel.core.text import compact_json, json_type, parse_duration
+from opcode_kernel.core.text import compact_json, json_type, meant_duration, parse_duration
 from opcode_kernel.core.validation.issues import Issues, an, replace_at, shown
 from opcode_kernel.core.validation.keys import mend_keys, translate_keys, warn_unknown
 from opcode_kernel.core.validation.nearness import near_miss
-from opcode_kernel.core.validation.words import DEFINITION_WORDS, Words
+from opcode_kernel.core.validation.words import (
+    BACKOFF_WORDS,
+    DEFINITION_WORDS,
+    HANDLER_WORDS,
+    RETRY_WORDS,
+    STRATEGY_WORDS,
+    Words,
+)
 from opcode_kernel.errors import Json
 
 STRATEGIES = ("ignore", "fail_workflow", "fallback_step", "retry")
@@ -49,6 +56,8 @@ class Field:
     choices: tuple[str, ...] = ()
     required: bool = False
     short: Callable[[Json], Json] | None = None
+    #: Words of other languages for one of the choices.
+    words: Words | None = None
     #: What it means, for the published schema and the reference.
     text: str = ""
 
@@ -88,6 +97,7 @@ RETRY: Mapping[str, Field] = {
     "backoff": Field(
         "string",
         ("none", "linear", "exponential", "constant"),
+        words=BACKOFF_WORDS,
         text="How the delay grows; `constant` when there is a `delay`, else `none`",
     ),
     "delay": Field("delay", text="The first delay"),
@@ -99,6 +109,7 @@ ON_ERROR: Mapping[str, Field] = {
         "string",
         STRATEGIES,
         required=True,
+        words=STRATEGY_WORDS,
         text="`ignore`: the step counts as skipped. `fallback_step`: another step takes its place. `fail_workflow`: stop everything at once. `retry`: as without `on_error`, what runs is finished, nothing new is started, and the run fails",
     ),
     "fallback_step": Field("string", text="The step that takes the place; it runs only for that"),
@@ -107,10 +118,16 @@ ON_ERROR: Mapping[str, Field] = {
 
 def check_fields(place: Place, value: dict[str, Json], fields: Mapping[str, Field], issues: Issues) -> None:
     """Mend the keys of an object, then check the values of the known ones."""
-    words: Words = DEFINITION_WORDS if fields is DEFINITION else {}
+    check_keys(place, value, fields, issues)
+    check_values(place, value, fields, issues)
+
+
+def check_keys(place: Place, value: dict[str, Json], fields: Mapping[str, Field], issues: Issues) -> None:
+    """Mend the keys of an object, and report those that mean nothing."""
+    words: Words = DEFINITION_WORDS if fields is DEFINITION else RETRY_WORDS if fields is RETRY else {}
+    words = HANDLER_WORDS if fields is ON_ERROR else words
     unknown = mend_keys(place, value, fields, issues, words=words)
     warn_unknown(place, translate_keys(place, value, unknown, fields, words, issues), fields, issues)
-    check_values(place, value, fields, issues)
 
 
 def check_values(
@@ -135,7 +152,7 @@ def _check_value(owner: Place, holder: dict[str, Json], name: str, field: Field,
     if problem is None:
         return
     place = owner.key(name)
-    meant = near_miss(value, field.choices) if field.choices and isinstance(value, str) else None
+    meant = _near_choice(value, field) if field.choices and isinstance(value, str) else None
     mended: Json = meant
     if meant is not None:
         holder[name] = meant
@@ -149,16 +166,33 @@ def _check_value(owner: Place, holder: dict[str, Json], name: str, field: Field,
     issues.error(place, problem, did_you_mean=meant, patch=replace_at(place, mended))
 
 
+def _near_choice(value: str, field: Field) -> str | None:
+    return (field.words or {}).get(value) or near_miss(value, field.choices)
+
+
 def _mended(value: Json, field: Field) -> Json:
     """Return the value in the right form, where it can only mean one thing."""
     if field.short is not None:
         return field.short(value)
-    if isinstance(value, str):
-        if field.kind == "boolean":
-            return {"true": True, "false": False}.get(value.lower())
-        if field.kind == "count" and value.isascii() and value.isdecimal() and len(value) < 7:
-            return int(value)
+    if field.kind in ("duration", "delay"):
+        meant = meant_duration(value)
+        return meant if meant is not None and _duration_problem(meant, zero=field.kind == "delay") is None else None
+    if field.kind == "count":
+        return whole_number(value)
+    if field.kind == "boolean" and isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower())
     return None
+
+
+def whole_number(value: Json) -> int | None:
+    """Return the whole number that a text or a fraction of nothing stands for.
+
+    >>> whole_number("3"), whole_number(3.0), whole_number("three"), whole_number(3.5)
+    (3, 3, None, None)
+    """
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 7:
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() and 0 <= value < 1e6 else None
 
 
 def _problem(value: Json, field: Field) -> str | None:
@@ -178,7 +212,8 @@ def _problem(value: Json, field: Field) -> str | None:
 
 def _duration_problem(value: Json, *, zero: bool) -> str | None:
     if not isinstance(value, str):
-        hint = f"; write {value}s for seconds" if type(value) is int and 0 < value < 10**9 else ""
+        whole = type(value) is int and 60 < value < 10**9
+        hint = f"; write {value}ms or {value}s" if whole else ""
         return f"expected a duration such as 500ms, 90s or 1h30m, found {shown(value)}{hint}"
     if "${{" in value:
         return f"expected a literal duration such as 90s, found {shown(value)}; references are not resolved here"

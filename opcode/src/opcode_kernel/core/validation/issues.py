@@ -101,6 +101,11 @@ def replace_at(place: Place, value: Json) -> Patch:
     return [{"op": "replace", "path": place.pointer, "value": value}]
 
 
+def put_at(place: Place, found: Json, value: Json) -> Patch:
+    """Return the patch that puts a value there, whether something stands there already or not."""
+    return [{"op": "add" if found is None else "replace", "path": place.pointer, "value": value}]
+
+
 def shown(value: Json) -> str:
     """Show a value inside a message: short, and never the content of an object or a list."""
     if isinstance(value, str):

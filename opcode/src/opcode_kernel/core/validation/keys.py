@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 
 from opcode_kernel.core.place import Place
 from opcode_kernel.core.validation.issues import Issues, Patch, shown
-from opcode_kernel.core.validation.nearness import near_miss
+from opcode_kernel.core.validation.nearness import near_keys, near_miss
 from opcode_kernel.core.validation.words import Words, meant_by
 from opcode_kernel.errors import Json
 
@@ -81,10 +81,18 @@ def move_into_config(
 
 
 def warn_unknown(place: Place, keys: Iterable[str], known: Iterable[str], issues: Issues) -> None:
-    """Warn about keys that nobody will read."""
+    """Warn about keys that nobody will read, and refuse those that may be a misspelling of one or the other."""
+    names = tuple(known)
     for key in keys:
+        near = near_keys(key, names) if len(key) <= _LONG else []
+        if near:
+            issues.error(
+                place.key(key), f"expected a known key, found {shown(key)}, which is nearly {' or '.join(map(repr, near))}; "
+                "rename it, or prefix it with x- to keep it as a note", did_you_mean=near[0] if len(near) == 1 else None,
+            )  # fmt: skip
+            continue
         issues.warn(
-            place.key(key), f"the key {shown(key)} is unknown and will be ignored; known are {', '.join(known) or 'none'}"
+            place.key(key), f"the key {shown(key)} is unknown and will be ignored; known are {', '.join(names) or 'none'}"
             " (prefix it with x- to keep it as a note)",
         )  # fmt: skip
 

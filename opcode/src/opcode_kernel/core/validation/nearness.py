@@ -56,6 +56,18 @@ def near_miss(name: str, known: tuple[str, ...]) -> str | None:
     return best[0] if len(best) == 1 else None
 
 
+def near_keys(key: str, known: tuple[str, ...]) -> list[str]:
+    """Return the known keys that an unknown one is a near miss of by the rule of definitions (spec 01 section 1.2).
+
+    Equal but for case, `-` and `_`, or at most two edits away, however short: `near_miss` says which can be mended.
+
+    >>> near_keys("mix", ("max", "jitter")), near_keys("owner", ("id", "action"))
+    (['max'], [])
+    """
+    folded = _folded(key)
+    return [name for name in known if _folded(name) == folded or edit_distance(key, name, 2) <= 2]
+
+
 def _folded(name: str) -> str:
     return name.translate(_SEPARATORS).casefold()
 

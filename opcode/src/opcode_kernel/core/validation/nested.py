@@ -15,6 +15,15 @@ class NestedSteps:
         self._tree = tree
         self._by_id: dict[str, StepNode] | None = None
 
+    def full_ids(self) -> list[str]:
+        """Return the full ids of all nested steps of the workflow, those in loops as of iteration 0."""
+        nodes = [
+            node
+            for node in self._tree.nodes()
+            if node.siblings.owner is not None and node.top.siblings is self._tree.top
+        ]
+        return [full_id(node) for node in nodes if node.id and all(owner.id for owner in node.containers())]
+
     def find(self, name: str) -> StepNode | None:
         """Return the nested step of this id."""
         if self._by_id is None:

@@ -28,7 +28,7 @@ _ACTION = "action"
 #: Keys whose schema says more than the type that stands in the table.
 _DETAILED: Mapping[str, dict[str, Json]] = {
     "inputs": {"propertyNames": {"not": {"pattern": "^__"}}},
-    "depends_on": {"items": {"type": "string", "minLength": 1}, "uniqueItems": True},
+    "depends_on": {"items": {"type": "string"}, "uniqueItems": True},
 }
 
 
@@ -99,7 +99,7 @@ def _step(step_types: Mapping[str, StepType]) -> dict[str, Json]:
 
 def _config(step_type: StepType) -> dict[str, Json]:
     declared: Mapping[str, Json] = getattr(step_type, "config_schema", None) or {
-        "properties": dict.fromkeys(sorted(step_type.keys), {})
+        "properties": {key: {} for key in sorted(step_type.keys)}
     }
     required = declared.get("required", [])
     properties = {

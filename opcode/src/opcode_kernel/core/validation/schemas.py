@@ -43,8 +43,19 @@ def check_schemas(
             issues.error(place, f"expected a JSON Schema, which is an object, found {shown(schema)}")
         elif (problem := vocabulary.check_schema(schema)) is not None:
             issues.error(place, f"expected a JSON Schema of draft 2020-12, found one that is none: {problem}")
+        elif name == "input_schema":
+            _check_names(place.key("properties"), schema.get("properties"), issues)
     if triggers is not None:
         _check_triggers(Place().key("triggers"), triggers, issues)
+
+
+def _check_names(place: Place, properties: Json, issues: Issues) -> None:
+    for name in properties if isinstance(properties, dict) else ():
+        if name.startswith("__"):
+            issues.error(
+                place.key(name),
+                f"expected an input name that does not start with __, found {shown(name)}; it is reserved",
+            )
 
 
 def _check_triggers(place: Place, triggers: Json, issues: Issues) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opcode_kernel.core.place import at, locate
+from opcode_kernel.core.place import at, locate, pointer_text
 from opcode_kernel.core.step_type import StepType
 from opcode_kernel.core.text import parse_duration
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.core.validation.actions import check_action
 from opcode_kernel.core.validation.fallbacks import check_fallbacks
-from opcode_kernel.core.validation.issues import Issues, replace_at, shown
+from opcode_kernel.core.validation.issues import Issues, put_at, replace_at, shown
 from opcode_kernel.core.validation.nearness import near_miss
 from opcode_kernel.core.validation.nested import NestedSteps
 from opcode_kernel.core.validation.vocabulary import Vocabulary
@@ -90,8 +90,13 @@ class _Semantics:
             found = at(config, here.tokens[len(place.tokens) :])
             meant = problem.did_you_mean
             sure = meant is not None and isinstance(found, str) and near_miss(found, (meant,)) == meant
+            repair = meant if sure else problem.repair
+            patch = None if repair is None else put_at(here, found, repair)
+            if problem.rename is not None:
+                meant, there = problem.rename, pointer_text((*here.tokens[:-1], problem.rename))
+                patch = [{"op": "move", "from": here.pointer, "path": there}]
             add = self._issues.warn if problem.severity == "warning" else self._issues.error
-            add(here, problem.message, did_you_mean=meant, patch=replace_at(here, meant) if sure else None)
+            add(here, problem.message, did_you_mean=meant, patch=patch)
 
     def _timeouts(self, node: StepNode, step_type: StepType) -> None:
         """A time limit inside the config that an outer, shorter one makes unreachable."""

@@ -37,6 +37,7 @@ def check_slots(
     for key, allowed in _WORKFLOW_VALUES.items():
         for reading in reader.of_value(Place().key(key), definition.get(key)):
             check.of_workflow(reading, key, allowed)
+    check.undeclared()
 
 
 class _Slots:
@@ -49,7 +50,8 @@ class _Slots:
         self._inputs = _declared_inputs(definition, input_schema)
         self._named_inputs = _named_inputs(definition, input_schema)
         self._nested = NestedSteps(tree)
-        self._reported: set[str] = set()
+        #: Inputs that the schema does not declare, with every text that reads them.
+        self._undeclared: dict[str, list[Reading]] = {}
         self._issues = issues
 
     def of_step(self, reading: Reading) -> None:
@@ -57,7 +59,7 @@ class _Slots:
         names, node = reading.names, reading.node
         assert node is not None, "readings of steps name their step"
         if names.problem is not None:
-            self._issues.error(reading.place, names.problem)
+            self._problem(reading, names.problem)
             return
         self._remarks(reading)
         if not reading.secrets and "secrets" in names.namespaces:
@@ -74,7 +76,7 @@ class _Slots:
         """Check one text of `inputs`, `context` or `output`."""
         names = reading.names
         if names.problem is not None:
-            self._issues.error(reading.place, names.problem)
+            self._problem(reading, names.problem)
             return
         self._remarks(reading)
         for namespace in sorted(names.namespaces - allowed):
@@ -86,10 +88,18 @@ class _Slots:
         for name in names.steps if "steps" in allowed else ():
             target = self._tree.resolve(None, name)
             if target is None:
-                self._unknown(reading, name, lambda: self._tree.top.by_id)
+                self._unknown(reading, name, self._nested.full_ids if "." in name else lambda: self._tree.top.by_id)
             else:
                 self._output(reading, name, target)
         self._inputs_of(reading)
+
+    def _problem(self, reading: Reading, problem: str) -> None:
+        for remark in reading.names.remarks:
+            self._issues.error(
+                reading.place, problem, did_you_mean=remark.did_you_mean, patch=self._repaired(reading, remark.repairs)
+            )
+            return
+        self._issues.error(reading.place, problem)
 
     def _remarks(self, reading: Reading) -> None:
         for remark in reading.names.remarks:
@@ -131,7 +141,7 @@ class _Slots:
     def _step(self, reading: Reading, node: StepNode, name: str, has_default: bool) -> None:
         target = self._tree.resolve(node, name, in_bodies=reading.own_iteration)
         if target is None:
-            self._unknown(reading, name, lambda: _visible(self._tree, node))
+            self._unknown(reading, name, lambda: self._nested.full_ids() if "." in name else _visible(self._tree, node))
             return
         self._output(reading, name, target)
         if has_default:
@@ -197,16 +207,22 @@ class _Slots:
         if self._inputs is None:
             return
         for name, whole in reading.names.inputs.items():
-            if name in self._inputs or whole in self._inputs or name in self._reported:
-                continue
-            self._reported.add(name)
-            meant = self._issues.suggest(name, lambda: sorted(self._inputs or ())).meant
-            hint = f"did you mean {meant!r}?" if meant else "declare it in input_schema.properties"
+            if name not in self._inputs and whole not in self._inputs:
+                self._undeclared.setdefault(name, []).append(reading)
+
+    def undeclared(self) -> None:
+        """Report each input that the schema does not declare, once, with the patch of all texts that read it."""
+        for name, readings in self._undeclared.items():
+            guess = self._issues.suggest(name, lambda: sorted(self._inputs or ()))
+            hint = f"did you mean {guess.meant!r}?" if guess.meant else "declare it in input_schema.properties"
+            pattern = rf"(\binputs\s*(?:\.\s*|\[\s*['\"])){re.escape(name)}(?![\w-])"
+            patches = [self._respelt(each, pattern, guess.meant) for each in readings if guess.meant and guess.sure]
+            first = min((each.place for each in readings), key=lambda place: place.rank)
             self._issues.warn(
-                Place(f"inputs.{name}", reading.place.tokens),
-                f"expected an input that input_schema declares, found {shown(name)} in {reading.place.path}; {hint}",
-                did_you_mean=meant,
-            )
+                Place(f"inputs.{name}", first.tokens),
+                f"expected an input that input_schema declares, found {shown(name)} in {first.path}; {hint}",
+                did_you_mean=guess.meant, patch=[step for patch in patches if patch for step in patch] or None,
+            )  # fmt: skip
 
 
 def _visible(tree: Tree, node: StepNode) -> list[str]:

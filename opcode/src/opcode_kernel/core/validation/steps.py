@@ -114,9 +114,11 @@ class Steps:
         if value in (None, "") or not isinstance(value, str):
             step["id"] = self._missing_id(place, step, value, ids)
         elif not _ID.fullmatch(value):
+            usable = _usable(value)
             self._issues.error(
                 here, f"expected an id of 1 to 128 letters, digits, - and _, found {shown(value)}"
                 + ("; the dot separates nested ids, use _ or -" if "." in value else "; rename the step"),
+                did_you_mean=usable if usable not in ids else None,
             )  # fmt: skip
         elif value.startswith("__"):
             self._issues.error(
@@ -179,7 +181,7 @@ class Steps:
         return self._step_types.get(meant)
 
     def _config(self, place: Place, config: Json, step_type: StepType, depth: int) -> None:
-        if config is None and step_type.name != "action":
+        if config in (None, "") and step_type.name != "action":
             keys = f" with {', '.join(sorted(step_type.keys))}" if step_type.keys else ""
             self._issues.error(place, f"expected a config{keys} for the step type {step_type.name}, found nothing")
         if not isinstance(config, dict):
@@ -214,6 +216,12 @@ class Steps:
             steps.clear()
         else:
             self.steps(place, steps, depth)
+
+
+def _usable(value: str) -> str | None:
+    """Return the id that a text comes closest to."""
+    made = re.sub(r"[^A-Za-z0-9_-]+", "_", value[:128]).strip("_")
+    return made if _ID.fullmatch(made) else None
 
 
 def _put(config: dict[str, Json], tokens: tuple[Token, ...], value: Json) -> None:

@@ -5,6 +5,7 @@ The later stages look at a mended copy: what was misspelt is renamed there, so t
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable
 from typing import cast
@@ -12,8 +13,8 @@ from typing import cast
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.place import Place
 from opcode_kernel.core.text import json_type
-from opcode_kernel.core.validation.fields import DEFINITION, check_fields
-from opcode_kernel.core.validation.issues import Issues, an, shown
+from opcode_kernel.core.validation.fields import DEFINITION, check_keys, check_values
+from opcode_kernel.core.validation.issues import Issues, an, replace_at, shown
 from opcode_kernel.core.validation.steps import Steps
 from opcode_kernel.core.validation.vocabulary import Vocabulary
 from opcode_kernel.errors import Json
@@ -33,16 +34,19 @@ def check_structure(definition: Json, vocabulary: Vocabulary, limits: Limits, is
     if excess is not None:
         issues.error(root, excess)
         return None
-    copy = cast("dict[str, Json]", json.loads(text))
-    check_fields(root, copy, DEFINITION, issues)
-    _check_steps(copy, Steps(vocabulary, limits, issues), issues)
-    return copy
+    mended = cast("dict[str, Json]", json.loads(text))
+    check_keys(root, mended, DEFINITION, issues)
+    _check_steps(mended, Steps(vocabulary, limits, issues), issues)
+    check_values(root, mended, DEFINITION, issues, skip=("steps",) if isinstance(mended.get("steps"), list) else ())
+    _check_inputs(mended, issues)
+    return mended
 
 
 def _check_steps(definition: dict[str, Json], check: Steps, issues: Issues) -> None:
     """Check the steps and both hooks."""
     ids: set[str] = set()
-    steps, place = definition.get("steps"), Place().key("steps")
+    place = Place().key("steps")
+    steps = _listed(place, definition, issues)
     if isinstance(steps, list) and steps:
         ids = check.steps(place, steps, 0)
     else:
@@ -56,6 +60,34 @@ def _check_steps(definition: dict[str, Json], check: Steps, issues: Issues) -> N
             here = Place().key(name)
             check.step(here, hook, set(), 0)
             _check_hook_id(here, hook.get("id"), ids, hooks, issues)
+
+
+def _check_inputs(definition: dict[str, Json], issues: Issues) -> None:
+    inputs = definition.get("inputs")
+    for name in inputs if isinstance(inputs, dict) else ():
+        if name.startswith("__"):
+            issues.error(
+                Place().key("inputs").key(name), f"expected an input name that does not start with __, found {shown(name)}; "
+                "it is reserved",
+            )  # fmt: skip
+
+
+def _listed(place: Place, definition: dict[str, Json], issues: Issues) -> Json:
+    """Return the steps; an object of steps by id is mended to the list that it stands for."""
+    steps = definition.get("steps")
+    if not isinstance(steps, dict) or not steps or not all(isinstance(step, dict) for step in steps.values()):
+        return steps
+    named = [{"id": name, **step} for name, step in steps.items()]
+    if [step["id"] for step in named] != list(steps):
+        return steps
+    issues.error(
+        place, "expected an array of steps, found an object; put its steps into an array, each with its id",
+        patch=replace_at(place, copy.deepcopy(named)),
+    )  # fmt: skip
+    for index, name in enumerate(steps):
+        issues.moved(place.item(index), place.key(name))
+    definition["steps"] = named
+    return named
 
 
 def _check_hook_id(place: Place, hook_id: Json, ids: set[str], hooks: dict[str, str], issues: Issues) -> None:

@@ -35,6 +35,20 @@ TYPE_WORDS: Words = {
     "task": "action", "step": "action", "tool": "action",
 }  # fmt: skip
 
+RETRY_WORDS: Words = {
+    "max_retries": "max",
+    "retries": "max",
+    "limit": "max",
+    "strategy": "backoff",
+    "interval": "delay",
+}
+HANDLER_WORDS: Words = {"fallback": "fallback_step", "action": "strategy"}
+#: Values, not keys.
+STRATEGY_WORDS: Words = {
+    "fallback": "fallback_step", "continue": "ignore", "skip": "ignore", "fail": "fail_workflow", "abort": "fail_workflow",
+}  # fmt: skip
+BACKOFF_WORDS: Words = {"fixed": "constant", "exp": "exponential"}
+
 #: What the name of an action looks like: `run: npm test` names none.
 _ACTION = re.compile(r"[A-Za-z][\w-]*(?:\.[\w-]+)+", re.ASCII)
 

@@ -1,4 +1,4 @@
-"""`opcode actions`, `opcode plugins`, `opcode version`: what is installed."""
+"""`opcode actions`, `opcode plugins`, `opcode schema`, `opcode version`: what is installed, and what it accepts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("plugins", help="list the installed plugins and what they add")
     add_json(parser)
     parser.set_defaults(handler=plugins)
+    parser = commands.add_parser("schema", help="print the JSON Schema of definitions")
+    parser.set_defaults(handler=schema)
     parser = commands.add_parser("version", help="print the version")
     add_json(parser)
     parser.set_defaults(handler=version)
@@ -63,6 +65,16 @@ def plugins(args: argparse.Namespace) -> int:
     else:
         lines = [(row["name"], row["distribution"], row["version"], str(len(row["adds"]))) for row in rows]
         say(table(("PLUGIN", "DISTRIBUTION", "VERSION", "ADDS"), lines))
+    return 0
+
+
+def schema(args: argparse.Namespace) -> int:
+    """Print the JSON Schema of definitions, for the installed step types and the limits of the settings."""
+    from opcode_kernel.core.validation.published import definition_schema
+    from opcode_kernel.server.engines import load_registry
+
+    settings = settings_of(args)
+    say_json(definition_schema(load_registry(settings).step_types, settings.limits))
     return 0
 
 

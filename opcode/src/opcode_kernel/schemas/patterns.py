@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
 import re2
 
-from opcode_kernel import ActionError
+from opcode_kernel.errors import DefinitionError
 
+#: `\u0041`, which the dialect of JSON Schema has and RE2 spells `\x{0041}`.
+_UNICODE = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9A-Fa-f]{4})")
 #: Characters times RE2 instructions of one search: at the worst some 7 ns for each, so a little over a second.
 MAX_WORK = 200_000_000
 
@@ -18,16 +21,15 @@ def compile_pattern(pattern: str) -> Any:
     """Return the compiled RE2 expression. Each may hold up to 8 MiB, RE2's own bound, so few are kept.
 
     Raises:
-        ActionError: `VALIDATION_ERROR`, with what RE2 objects to; look-around and back-references are such things.
+        DefinitionError: with what RE2 objects to; look-around and back-references are such things.
     """
     options = re2.Options()
     options.log_errors = False  # RE2 would write to the process's stderr
     options.never_capture = True  # groups would keep RE2 from its fastest way
     try:
-        return re2.compile(encodable(pattern), options=options)
+        return re2.compile(_UNICODE.sub(r"\1\\x{\2}", encodable(pattern)), options=options)
     except re2.error as error:
-        raise ActionError(
-            "VALIDATION_ERROR",
+        raise DefinitionError(
             f"pattern: expected an RE2 regular expression, found {pattern[:200]!r}: {_reason(error)}",
             details={"pattern": pattern},
         ) from None
@@ -37,12 +39,11 @@ def first_match(pattern: str, text: str) -> str | None:
     """Return the first match anywhere in the text, or None.
 
     Raises:
-        ActionError: `VALIDATION_ERROR` when the pattern is not RE2, or too large for so long a text.
+        DefinitionError: pattern is not RE2, or it is too large for so long a text.
     """
     compiled, text = compile_pattern(pattern), encodable(text)
     if len(text) * int(compiled.programsize) > MAX_WORK:
-        raise ActionError(
-            "VALIDATION_ERROR",
+        raise DefinitionError(
             f"pattern: expected a simpler one for {len(text)} characters, found {pattern[:200]!r}; search less text",
             details={"pattern": pattern},
         )

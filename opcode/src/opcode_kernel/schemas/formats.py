@@ -12,8 +12,8 @@ from datetime import date, time
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from opcode_assert.patterns import compile_pattern
-from opcode_kernel import ActionError
+from opcode_kernel.errors import DefinitionError
+from opcode_kernel.schemas.patterns import compile_pattern
 
 # possessive by construction: no two neighbouring parts of these can match the same character
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -96,7 +96,7 @@ def _is_relative_pointer(text: str) -> bool:
 def _is_regex(text: str) -> bool:
     try:
         compile_pattern(text)
-    except ActionError:
+    except DefinitionError:
         return False
     return True
 

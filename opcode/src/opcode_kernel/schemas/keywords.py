@@ -16,9 +16,10 @@ from jsonschema import FormatChecker, ValidationError
 from jsonschema.exceptions import FormatError
 from jsonschema.validators import extend
 
-from opcode_assert.formats import FORMATS
-from opcode_assert.patterns import first_match
-from opcode_kernel import ActionError, Json
+from opcode_kernel.errors import DefinitionError, Json
+from opcode_kernel.schemas.formats import FORMATS
+from opcode_kernel.schemas.patterns import first_match
+from opcode_kernel.schemas.unevaluated import evaluated_keys
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
@@ -38,11 +39,10 @@ class Checker(FormatChecker):  # type: ignore[misc]
             raise FormatError(f"expected format {format}")
 
     def check_deadline(self) -> None:
-        """Raise `VALIDATION_ERROR` once the time is over."""
+        """Raise `DefinitionError` once the time is over."""
         if monotonic() > self.deadline:
-            raise ActionError(
-                "VALIDATION_ERROR",
-                f"schema: expected a validation of at most {self.seconds:g} s, found one that takes longer; "
+            raise DefinitionError(
+                f"expected a validation of at most {self.seconds:g} s, found one that takes longer; "
                 "simplify the schema or check less data",
             )
 
@@ -92,6 +92,19 @@ def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: 
             yield ValidationError(f"property {name!r} is not allowed")
 
 
+def _unevaluated_properties(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if not isinstance(instance, dict):
+        return
+    known = evaluated_keys(validator, instance, schema)
+    for name, value in instance.items():
+        if name in known:
+            continue
+        if isinstance(allowed, dict):
+            yield from validator.descend(value, allowed, path=name)
+        elif not allowed:
+            yield ValidationError(f"property {name!r} is not allowed")
+
+
 def _unique_items(validator: Any, wanted: bool, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if wanted and isinstance(instance, list) and len({_identity(item) for item in instance}) < len(instance):
         yield ValidationError("expected items that differ from each other")
@@ -116,5 +129,6 @@ _REPLACED: tuple[tuple[str, Keyword], ...] = (
     ("pattern", _pattern),
     ("patternProperties", _pattern_properties),
     ("additionalProperties", _additional_properties),
+    ("unevaluatedProperties", _unevaluated_properties),
     ("uniqueItems", _unique_items),
 )
