@@ -6,6 +6,7 @@ daemon, and from a database file.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -133,26 +134,22 @@ async def over_mcp() -> Line:
         port = await stack.enter_async_context(daemon("full", OPCODE_POOL_SIZE=str(POOL)))
         asker = await stack.enter_async_context(connect(port))
         clients = [await stack.enter_async_context(connect(port)) for _ in range(SESSIONS)]
-        # A daemon knows no bench actions: cheap ones of each kind take their places.
-        for name, definition in shapes("crypto.uuid", "workflow.log", "workflow.notify").items():
-            for step in definition["steps"]:
-                if step.get("action", "").startswith("workflow."):
-                    step["params"] = {"message": "load"}
+        for name, definition in _shapes_of_a_daemon().items():
             await asker.call("opcode.define", {"name": name, "definition": definition, "agent_id": AGENT})
         ids: list[str] = []
-        names = list(shapes("", "", ""))
+        names = list(_shapes_of_a_daemon())
 
-        async def start(client: McpClient) -> None:
+        async def start(client: McpClient, agent_id: str) -> None:
             sent = RUNS // SESSIONS
             for name in _mixed(names, sent):
-                await client.send("opcode.run", {"template_name": name, "agent_id": AGENT, "wait": False})
+                await client.send("opcode.run", {"template_name": name, "agent_id": agent_id, "wait": False})
             for _ in range(sent):
                 ids.append((await client.receive())["workflow_id"])  # noqa: PERF401 - each as soon as it is known
 
         async def work() -> None:
             async with anyio.create_task_group() as tasks:
-                for client in clients:
-                    tasks.start_soon(start, client)
+                for number, client in enumerate(clients):
+                    tasks.start_soon(start, client, f"{AGENT}-{number}")
 
         async def ask() -> object:
             if not ids:
@@ -164,6 +161,16 @@ async def over_mcp() -> Line:
         # A session of its own: the last question of the other one was given up, and idle ones are closed by the daemon.
         await _until_completed(await stack.enter_async_context(connect(port)))
     return _status_line("opcode.status among 1,000 opcode.run", times, wall)
+
+
+def _shapes_of_a_daemon() -> dict[str, Definition]:
+    """The same mix for a daemon, which knows no bench actions: the cheapest ones of each kind take their places."""
+    found = shapes("crypto.uuid", "workflow.notify", "workflow.context")
+    params = {"workflow.notify": {"message": "load"}, "workflow.context": {"action": "read"}}
+    for definition in found.values():
+        for step in definition["steps"]:
+            step["params"] = params.get(step.get("action", ""), {})
+    return found
 
 
 async def _until_completed(client: McpClient) -> None:
@@ -202,6 +209,7 @@ async def long_log() -> Line:
 async def measure(say: Callable[[str], None]) -> list[Line]:
     """Take all three, one after the other."""
     lines = []
+    say(f"load: the machine has a load of {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores before it begins")
     for work in (in_process, over_mcp, long_log):
         say(f"load: {(work.__doc__ or '').splitlines()[0]}")
         lines.append(await work())

@@ -118,11 +118,8 @@ WAITS = {
 
 @pytest.mark.spec("11.13")
 @pytest.mark.parametrize("waiting", WAITS)
-async def test_time_spent_in_a_wait_is_charged(house, timeless, request, put, waiting):
+async def test_time_spent_in_a_wait_is_charged(house, timeless, put, waiting):
     """Also while the run is suspended for it."""
-    if waiting == "a signal":
-        reason = "a run suspended for a signal alone stops its budget"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True, raises=ValueError))
     steps, _ = put(WAITS[waiting])
     async with timeless as daemon:
         started = anyio.current_time()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.anyio, pytest.mark.spec("10.23")]
+pytestmark = pytest.mark.anyio
 
 SEEN = {
     "value": {
@@ -28,6 +28,7 @@ def hooked(*steps: dict[str, Any], hook: str = "t.do", **keys: Any) -> dict[str,
     }  # fmt: skip
 
 
+@pytest.mark.spec("10.23")
 async def test_on_complete_runs_before_the_end_and_sees_the_output(house):
     async with house.engine() as engine:
         result = await house.run(engine, hooked(do("a", params={"value": {"n": 1}})))
@@ -42,6 +43,7 @@ async def test_on_complete_runs_before_the_end_and_sees_the_output(house):
     assert house.effects() == ["finally"]
 
 
+@pytest.mark.spec("10.23")
 async def test_on_error_runs_before_the_end_and_sees_the_error(house):
     async with house.engine() as engine:
         result = await house.run(engine, hooked(do("a", "t.fail")))
@@ -52,6 +54,7 @@ async def test_on_error_runs_before_the_end_and_sees_the_error(house):
     assert (result["status"], result["error"]["code"], house.effects()) == ("failed", "STEP_FAILED", ["alas"])
 
 
+@pytest.mark.spec("10.23")
 async def test_on_error_runs_when_the_budget_is_used_up(house):
     nap = do("nap", "t.sleep", params={"seconds": 30})
     async with house.engine() as engine:
@@ -60,6 +63,7 @@ async def test_on_error_runs_when_the_budget_is_used_up(house):
     assert result["steps"]["alas"]["output"]["code"] == "TIMEOUT_ERROR"
 
 
+@pytest.mark.spec("10.23")
 @pytest.mark.parametrize("policy", ["cancel", "suspend"])
 async def test_no_hook_runs_for_what_a_time_out_cancels_or_suspends(house, policy):
     nap = do("nap", "t.sleep", params={"seconds": 30})
@@ -69,6 +73,7 @@ async def test_no_hook_runs_for_what_a_time_out_cancels_or_suspends(house, polic
     assert house.effects() == []
 
 
+@pytest.mark.spec("10.23")
 async def test_no_hook_runs_while_the_run_is_suspended_or_after_a_cancel(house):
     ask = {"id": "ask", "type": "reasoning", "config": {"prompt_context": "?"}}
     async with house.engine() as engine:
@@ -78,6 +83,7 @@ async def test_no_hook_runs_while_the_run_is_suspended_or_after_a_cancel(house):
     assert house.effects() == []
 
 
+@pytest.mark.spec("10.23")
 @pytest.mark.parametrize("broken", ["on_complete", "on_error"])
 async def test_a_hook_that_fails_is_recorded_and_warned_of_and_changes_nothing(house, broken):
     steps = [do("a", "t.fail" if broken == "on_error" else "t.echo", params={"value": 1})]
@@ -91,6 +97,7 @@ async def test_a_hook_that_fails_is_recorded_and_warned_of_and_changes_nothing(h
     assert result["steps"]["hook"]["status"] == "failed"
 
 
+@pytest.mark.spec("10.23")
 async def test_the_time_a_hook_takes_is_not_charged_to_the_workflow(house):
     hook = do("finally", "t.sleep", params={"seconds": 0.3})
     async with house.engine() as engine:
@@ -98,6 +105,7 @@ async def test_the_time_a_hook_takes_is_not_charged_to_the_workflow(house):
     assert (result["status"], result["steps"]["finally"]["status"]) == ("completed", "completed")
 
 
+@pytest.mark.spec("10.23")
 async def test_a_hook_has_a_time_out_of_its_own(house):
     hook = do("finally", "t.sleep", params={"seconds": 30}, timeout="20ms")
     async with house.engine() as engine:
@@ -105,6 +113,7 @@ async def test_a_hook_has_a_time_out_of_its_own(house):
     assert (result["status"], result["steps"]["finally"]["error"]["code"]) == ("completed", "TIMEOUT_ERROR")
 
 
+@pytest.mark.spec("10.23")
 async def test_a_run_that_is_retried_may_run_on_error_again_and_on_complete_once(house):
     async with house.engine() as engine:
         result = await house.run(engine, hooked(do("a", "t.fail", params={"times": 2})))
@@ -114,6 +123,7 @@ async def test_a_run_that_is_retried_may_run_on_error_again_and_on_complete_once
         assert house.effects() == ["alas", "alas", "finally"]
 
 
+@pytest.mark.spec("10.23")
 async def test_a_run_that_rests_in_its_hook_repeats_no_hook_that_was_done(house):
     """The engine ends while the hook sleeps; after the restart only what was not done is done."""
     steps = [do("a", "t.do")]
@@ -128,6 +138,7 @@ async def test_a_run_that_rests_in_its_hook_repeats_no_hook_that_was_done(house)
     assert (shown["status"], house.effects()) == ("completed", ["a"])
 
 
+@pytest.mark.spec("10.23")
 @pytest.mark.parametrize("hook", [
     {"id": "h", "type": "reasoning", "config": {"prompt_context": "?"}}, {"id": "h", "type": "wait", "config": {"signal": "s"}},
     {"id": "a", "action": "t.echo"},
@@ -140,6 +151,7 @@ async def test_a_hook_may_neither_ask_nor_wait_for_a_signal_nor_share_an_id(hous
             assert [(issue.path, issue.code) for issue in report.errors] == [(path, "VALIDATION_ERROR")]
 
 
+@pytest.mark.spec("10.23")
 async def test_a_hook_may_be_a_container_whose_steps_run_once(house):
     each = {"id": "each", "type": "loop", "config": {"over": [1, 2], "body": [do("x", "t.do")]}}
     async with house.engine() as engine:
@@ -147,6 +159,7 @@ async def test_a_hook_may_be_a_container_whose_steps_run_once(house):
     assert (result["status"], house.effects()) == ("completed", ["each.iter_0.x", "each.iter_1.x"])
 
 
+@pytest.mark.spec("10.23")
 async def test_the_dependencies_of_a_hook_are_ignored_with_a_warning(house):
     async with house.engine() as engine:
         report = engine.check({"steps": [do("a")], "on_complete": do("h", depends_on=["a"])})

@@ -17,7 +17,7 @@ import pytest
 from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 
-pytestmark = [pytest.mark.anyio, pytest.mark.spec("10.32")]
+pytestmark = pytest.mark.anyio
 
 COMMAND = [sys.executable, "-c", "from opcode_kernel.server.cli import main; raise SystemExit(main())"]
 
@@ -26,6 +26,7 @@ def do(step_id: str, name: str = "t.do", **keys: Any) -> dict[str, Any]:
     return {"id": step_id, "action": name, **keys}
 
 
+@pytest.mark.spec("10.32")
 async def test_a_running_attempt_may_finish_within_the_grace_and_nothing_new_starts(house, until):
     steps = [do("held", "t.gate"), do("late", depends_on=["held"])]
     async with anyio.create_task_group() as tasks, house.engine(shutdown_grace=5) as engine:
@@ -47,7 +48,7 @@ async def test_a_running_attempt_may_finish_within_the_grace_and_nothing_new_sta
     assert house.effects() == ["held", "late"]
 
 
-@pytest.mark.spec("10.34")
+@pytest.mark.spec("10.32", "10.34")
 async def test_what_outlives_the_grace_is_cancelled_and_parked_as_interrupted(house, until):
     async with house.engine(shutdown_grace=0.05) as engine:
         await engine.define("t", {"steps": [do("held", "t.gate")]}, agent_id="me")
@@ -63,9 +64,8 @@ async def test_what_outlives_the_grace_is_cancelled_and_parked_as_interrupted(ho
         assert [entry["reason"] for entry in shown["waiting"]] == ["interrupted"]
 
 
-@pytest.mark.spec("10.34")
-async def test_the_interrupted_event_names_the_steps_it_stopped(house, until, request):
-    request.applymarker(pytest.mark.xfail(reason="workflow_interrupted does not list the steps", strict=True))
+@pytest.mark.spec("10.32", "10.34")
+async def test_the_interrupted_event_names_the_steps_it_stopped(house, until):
     async with house.engine() as engine:
         await engine.define("t", {"steps": [do("held", "t.gate"), do("done")]}, agent_id="me")
         run_id = (await engine.run("t", agent_id="me", wait=False))["workflow_id"]
@@ -75,6 +75,7 @@ async def test_the_interrupted_event_names_the_steps_it_stopped(house, until, re
     assert event["payload"] == {"reason": "shutdown", "steps": ["held"]}
 
 
+@pytest.mark.spec("10.32")
 async def test_whoever_waits_for_a_run_is_answered_when_the_engine_stops(house, until):
     answers: list[Any] = []
     async with anyio.create_task_group() as tasks, house.engine() as engine:
@@ -124,6 +125,7 @@ def shell(step_id: str, script: str, **keys: Any) -> dict[str, Any]:
     return {"id": step_id, "type": "action", "action": "shell.exec", "params": params, **keys}
 
 
+@pytest.mark.spec("10.32")
 async def test_a_daemon_that_is_told_to_stop_finishes_what_runs_and_loses_nothing(serve, tmp_path, until):
     ledger, go = tmp_path / "ledger", tmp_path / "go"
     held = f"echo held >> {ledger}; while [ ! -e {go} ]; do sleep 0.02; done; echo through >> {ledger}"
@@ -145,6 +147,7 @@ async def test_a_daemon_that_is_told_to_stop_finishes_what_runs_and_loses_nothin
     assert (answer["status"], ledger.read_text().split()) == ("completed", ["held", "through", "late"])
 
 
+@pytest.mark.spec("10.32")
 async def test_a_daemon_kills_the_child_process_of_what_outlives_the_grace(serve, tmp_path, until):
     pid, go = tmp_path / "pid", tmp_path / "never"
     steps = [shell("held", f"echo $$ > {pid}.new; mv {pid}.new {pid}; while [ ! -e {go} ]; do sleep 0.02; done")]

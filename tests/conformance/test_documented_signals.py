@@ -8,7 +8,7 @@ import pytest
 
 from opcode_kernel import OpcodeError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.spec("10.22")]
+pytestmark = pytest.mark.anyio
 
 ASK = {"id": "ask", "type": "reasoning", "config": {"prompt_context": "?"}}
 
@@ -51,6 +51,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.spec("10.22")
 @pytest.mark.parametrize(("kind", "signal", "code"), REFUSED)
 async def test_a_refused_signal_has_its_code_and_leaves_no_trace(house, kind, signal, code):
     steps = {
@@ -68,6 +69,7 @@ async def test_a_refused_signal_has_its_code_and_leaves_no_trace(house, kind, si
         assert await house.events(engine, run_id) == before
 
 
+@pytest.mark.spec("10.22")
 @pytest.mark.parametrize("signal", ["retry", "skip"])
 async def test_an_active_run_refuses_to_repeat_or_pass_over_what_still_runs(house, until, signal):
     async with house.engine() as engine:
@@ -80,6 +82,7 @@ async def test_an_active_run_refuses_to_repeat_or_pass_over_what_still_runs(hous
         assert "signal_received" not in await house.types(engine, run_id)
 
 
+@pytest.mark.spec("10.22")
 async def test_data_is_merged_and_seen_by_the_next_evaluation_without_waking_the_run(house):
     late = do("late", depends_on=["ask"], params={"value": "${{context.b}}"}, condition="context.a == 1")
     async with house.engine() as engine:
@@ -98,6 +101,7 @@ async def test_data_is_merged_and_seen_by_the_next_evaluation_without_waking_the
         assert result["output"] == {"x": 1}
 
 
+@pytest.mark.spec("10.22")
 async def test_data_reaches_an_active_run_while_a_step_runs(house, until):
     steps = [do("held", "t.gate"), do("late", depends_on=["held"], params={"value": "${{context.k}}"})]
     async with house.engine() as engine:
@@ -110,6 +114,7 @@ async def test_data_reaches_an_active_run_while_a_step_runs(house, until):
         assert house.seen["late"] == [{"value": 7}]
 
 
+@pytest.mark.spec("10.22")
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
@@ -133,6 +138,7 @@ async def test_a_suspended_run_is_cancelled_with_its_decision_and_says_why(house
         assert len((await engine.status(run_id))["events"]) == count
 
 
+@pytest.mark.spec("10.22")
 async def test_a_running_attempt_is_cancelled_and_its_late_result_is_discarded(house, until):
     steps = [do("held", "t.gate"), do("late", depends_on=["held"])]
     async with house.engine() as engine:
@@ -150,6 +156,7 @@ async def test_a_running_attempt_is_cancelled_and_its_late_result_is_discarded(h
         assert "late" not in house.seen
 
 
+@pytest.mark.spec("10.22")
 async def test_cancelling_one_decision_skips_its_step_and_the_run_goes_on(house):
     steps = [ask("one"), ask("two"), do("after", depends_on=["one"])]
     async with house.engine() as engine:
@@ -163,6 +170,7 @@ async def test_cancelling_one_decision_skips_its_step_and_the_run_goes_on(house)
         assert sorted(row.status for row in await engine.store.decisions(run_id=run_id)) == ["cancelled", "pending"]
 
 
+@pytest.mark.spec("10.22")
 async def test_retry_clears_the_failure_and_repeats_only_the_failed_step(house):
     broken = do("a", "t.fail", params={"times": 2}, retry={"max": 1}, depends_on=["done"])
     steps = [do("done", "t.do"), broken, do("late", "t.do", depends_on=["a"])]
@@ -183,6 +191,7 @@ async def test_retry_clears_the_failure_and_repeats_only_the_failed_step(house):
         assert [event["payload"]["reason"] for event in resumed] == ["retry"]
 
 
+@pytest.mark.spec("10.22")
 async def test_a_retry_that_fails_again_ends_failed_with_the_new_error(house):
     async with house.engine() as engine:
         run_id = (await house.run(engine, [do("a", "t.fail")]))["workflow_id"]
@@ -192,6 +201,7 @@ async def test_a_retry_that_fails_again_ends_failed_with_the_new_error(house):
         assert (shown["error"]["code"], "completed_at" in shown) == ("STEP_FAILED", True)
 
 
+@pytest.mark.spec("10.22")
 async def test_a_question_that_failed_is_asked_anew_by_retry(house):
     async with house.engine() as engine:
         run_id = (await house.run(engine, [ask(timeout="5ms")]))["workflow_id"]
@@ -201,6 +211,7 @@ async def test_a_question_that_failed_is_asked_anew_by_retry(house):
         assert len(set(ids)) == len(ids) == 2
 
 
+@pytest.mark.spec("10.22")
 @pytest.mark.parametrize(
     ("step", "output"),
     [
@@ -223,6 +234,7 @@ async def test_skip_passes_over_whatever_failed_or_rests_and_may_give_an_output(
         assert {row.status for row in await engine.store.decisions(run_id=run_id)} <= {"cancelled"}
 
 
+@pytest.mark.spec("10.22")
 async def test_the_end_of_a_step_id_is_enough_when_only_one_step_has_it(house):
     fan = {"id": "p", "type": "parallel", "config": {"branches": [[ask("n")], [ask("n")], [ask("m")]]}}
     async with house.engine() as engine:

@@ -23,7 +23,7 @@ SCHEMA = {
 NAMES = ("schema", "inputs", "params", "deep", "more", "null")
 SHOW = {"id": "show", "action": "t.echo", "params": {
     "value": {name: f"${{{{inputs.{name} ?? 'absent'}}}}" for name in NAMES}, "mixed": "-${{inputs.params ?? 0}}-"}}  # fmt: skip
-SECRET = "xyzzy-and-plugh"  # noqa: S105
+SECRET = "xyzzy-and-plugh"
 
 
 class Vault:
@@ -92,7 +92,13 @@ async def test_the_merged_inputs_have_to_satisfy_the_schema_formats_included(hou
     assert len(house.seen["show"]) == 1
 
 
-TRICK = ["${{secrets.K}}", "a ${{secrets.K}} b", {"deep": ["${{secrets.K}}"]}, "${{inputs.own}}", "${{steps.show.output}}"]
+TRICK = [
+    "${{secrets.K}}",
+    "a ${{secrets.K}} b",
+    {"deep": ["${{secrets.K}}"]},
+    "${{inputs.own}}",
+    "${{steps.show.output}}",
+]
 
 
 @pytest.mark.spec("11.21", "10.9")
@@ -111,7 +117,9 @@ async def test_a_reference_in_run_params_stays_text_wherever_it_goes(house, text
     async with house.engine(vault=vault) as engine:
         result = await house.run(engine, {"inputs": {"own": "${{secrets.K}}"}, "steps": steps}, {"text": text})
         (asked,) = result["pending_decisions"]
-        ended = await engine.signal(result["workflow_id"], "decision", payload={"choice": "${{secrets.K}}"}, agent_id="me")
+        ended = await engine.signal(
+            result["workflow_id"], "decision", payload={"choice": "${{secrets.K}}"}, agent_id="me"
+        )
     (used,) = house.seen["use"]
     assert used["whole"] == used["passed"] == text
     inner = text if isinstance(text, str) else json.dumps(text, separators=(",", ":"))

@@ -20,7 +20,10 @@ def do(step_id: str, **keys: Any) -> dict[str, Any]:
 
 
 AROUND = [do("a"), failing(depends_on=["a"]), do("z", params={"value": "${{steps.f.output}}"}, depends_on=["f"])]
-NESTED = [{"id": "l", "type": "loop", "config": {"over": [1, 2], "body": [do("a"), failing(), do("b")]}}, do("z", depends_on=["l"])]
+NESTED = [
+    {"id": "l", "type": "loop", "config": {"over": [1, 2], "body": [do("a"), failing(), do("b")]}},
+    do("z", depends_on=["l"]),
+]
 
 
 @pytest.mark.spec("11.19")
@@ -35,7 +38,11 @@ async def test_a_failed_run_is_completed_by_its_operator(house, signal, output, 
         answer = await engine.signal(run_id, signal, step_id="f", payload=payload, agent_id="op", reasoning="seen to")
         after = await engine.status(run_id)
         log = await house.events(engine, run_id)
-    assert (before["status"], before["steps"]["f"]["status"], before["steps"]["z"]["status"]) == ("failed", "failed", "pending")
+    assert (before["status"], before["steps"]["f"]["status"], before["steps"]["z"]["status"]) == (
+        "failed",
+        "failed",
+        "pending",
+    )
     assert (before["error"]["code"], before["error"]["step_id"]) == ("STEP_FAILED", "f")
     assert "completed_at" in before
     assert {key: answer[key] for key in ("ok", "workflow_id", "signal_type", "resumed", "status")} == {
@@ -57,7 +64,11 @@ async def test_a_failed_run_is_completed_by_its_operator(house, signal, output, 
     assert types[-1] == "workflow_completed"
     assert types.count("workflow_started") == 1
     received, resumed, moved = log[start + 1 : start + 4]
-    assert (received["agent_id"], received["payload"]["type"], received["payload"]["reasoning"]) == ("op", signal, "seen to")
+    assert (received["agent_id"], received["payload"]["type"], received["payload"]["reasoning"]) == (
+        "op",
+        signal,
+        "seen to",
+    )
     assert (resumed["payload"]["reason"], resumed["payload"]["step_id"], moved["step_id"]) == (signal, "f", "f")
     if signal == "retry":
         assert (moved["payload"]["attempt"], step["retry_count"], step["attempt"]) == (2, 0, 2)

@@ -86,7 +86,11 @@ async def settled(engine: Any, run_id: str) -> dict[str, Any]:
 ])  # fmt: skip
 @pytest.mark.parametrize("restart", [False, True])
 async def test_a_signal_wakes_the_one_waiter_it_means_and_leaves_the_other(house, names, sent, restart):
-    steps = [wait("first", names[0]), wait("second", names[1], depends_on=[]), echo("after", "ran", depends_on=["second"])]
+    steps = [
+        wait("first", names[0]),
+        wait("second", names[1], depends_on=[]),
+        echo("after", "ran", depends_on=["second"]),
+    ]
     async with house.daemon() as daemon:
         run_id = (await house.run(daemon.engine, steps))["workflow_id"]
         engine = await daemon.restart(restart)
@@ -97,12 +101,18 @@ async def test_a_signal_wakes_the_one_waiter_it_means_and_leaves_the_other(house
     assert status["steps"][woken]["output"]["payload"] == sent["payload"]
     assert status["steps"][other]["status"] == "suspended"
     assert status["status"] == "suspended"
-    assert status["waiting"] == [{"step_id": other, "reason": "signal", "signal": names[("first", "second").index(other)]}]
+    assert status["waiting"] == [
+        {"step_id": other, "reason": "signal", "signal": names[("first", "second").index(other)]}
+    ]
 
 
 @pytest.mark.spec("11.18")
 async def test_of_two_that_match_the_one_that_started_first_is_woken_and_each_signal_wakes_one(house):
-    steps = [{"id": "s", "type": "wait", "config": {"duration": "2ms"}}, wait("late", "x", depends_on=["s"]), wait("early", "x")]
+    steps = [
+        {"id": "s", "type": "wait", "config": {"duration": "2ms"}},
+        wait("late", "x", depends_on=["s"]),
+        wait("early", "x"),
+    ]
     async with house.engine() as engine:
         run_id = (await house.run(engine, steps))["workflow_id"]
         await engine.signal(run_id, "data", payload={"signal": "x", "n": 1})
@@ -117,7 +127,12 @@ async def test_of_two_that_match_the_one_that_started_first_is_woken_and_each_si
 @pytest.mark.spec("11.18")
 @pytest.mark.parametrize("restart", [False, True])
 async def test_a_signal_that_comes_before_its_waiter_is_kept_for_it_the_latest_per_name_and_taken_once(house, restart):
-    steps = [GATE, wait("w", "x", depends_on=["gate"]), wait("other", "y", depends_on=["gate"]), wait("again", "x", depends_on=["w"])]
+    steps = [
+        GATE,
+        wait("w", "x", depends_on=["gate"]),
+        wait("other", "y", depends_on=["gate"]),
+        wait("again", "x", depends_on=["w"]),
+    ]
     async with house.daemon() as daemon:
         run_id = (await house.run(daemon.engine, steps))["workflow_id"]
         for payload in ({"signal": "x", "n": 1}, {"signal": "y", "n": 2}, {"signal": "x", "n": 3}):

@@ -61,7 +61,11 @@ async def test_a_value_passes_unchanged_through_every_place(house, name, restart
         engine = await daemon.restart(restart)
         choice = value if isinstance(value, str) else "on"
         await engine.signal(
-            run_id, "decision", payload={"choice": choice, "data": {"v": value}}, reasoning="because " + choice, agent_id="me"
+            run_id,
+            "decision",
+            payload={"choice": choice, "data": {"v": value}},
+            reasoning="because " + choice,
+            agent_id="me",
         )
         await engine.signal(run_id, "data", payload={"signal": "go", "v": value})
         engine = await daemon.restart(restart)
@@ -128,17 +132,25 @@ async def test_the_branch_key_of_a_value_is_its_plain_text_and_picks_that_branch
 @pytest.mark.spec("11.23")
 @pytest.mark.parametrize("value", [[1], {"a": 1}, [], {}])
 async def test_a_list_or_an_object_is_no_branch_key(house, value):
-    steps = [{"id": "c", "type": "condition", "config": {"expression": "inputs.v", "branches": {}, "default": [echo("a", 1)]}}]
+    steps = [
+        {
+            "id": "c",
+            "type": "condition",
+            "config": {"expression": "inputs.v", "branches": {}, "default": [echo("a", 1)]},
+        }
+    ]
     async with house.engine() as engine:
         result = await house.run(engine, steps, {"v": value})
     assert result["status"] == "failed"
-    assert (result["steps"]["c"]["error"]["code"], result["error"]["details"]["cause"]["code"]) == ("EXECUTION_ERROR",) * 2
+    assert (result["steps"]["c"]["error"]["code"], result["error"]["details"]["cause"]["code"]) == (
+        "EXECUTION_ERROR",
+    ) * 2
     assert "c.default.a" not in result["steps"]
 
 
 @pytest.mark.spec("11.23")
 async def test_option_ids_with_any_text_can_be_chosen_and_decide_a_guard(house):
-    odd = "it's \"yes\" – ${ {x}}\n🙂"
+    odd = 'it\'s "yes" – ${ {x}}\n🙂'
     steps = [
         {"id": "q", "type": "reasoning", "config": {"prompt_context": "?", "options": [{"id": "plain"}, {"id": odd}]}},
         echo("g", "${{steps.q.output.choice}}", condition="steps.q.choice == inputs.odd", depends_on=["q"]),

@@ -126,6 +126,12 @@ class Outsider:
             return True
         if order.key is not None and self._chance.random() < 0.1:
             await self._start(link, order)  # the same start again, which is no second run
+            self.promises.repeats += 1
+        if order.template == "naps" and self._chance.random() < 0.15:
+            await self._signal(
+                link, order, "data", None, {"signal": "go"}
+            )  # too early, mostly: it is kept for the wait
+            return True
         possible = [("decision", each) for each in status.get("pending_decisions", ())
                     if each.get("target_agent_id") != NOBODY]  # fmt: skip
         possible += [(each["reason"], each) for each in status.get("waiting", ())]
@@ -140,13 +146,18 @@ class Outsider:
         elif kind == "signal":
             await self._signal(link, order, "data", entry["step_id"], {"signal": entry["signal"]})
         else:
-            await self._consent(link, order, entry["step_id"])
+            await self._consent(link, order, entry)
         return True
 
-    async def _consent(self, link: Link, order: Order, step_id: str) -> None:
+    async def _consent(self, link: Link, order: Order, entry: dict[str, Any]) -> None:
         """Answer whether it happened, by what the outside says."""
         assert order.run_id is not None
+        step_id = entry["step_id"]
         if self._book.holds("book", order.run_id, step_id):
+            if not str(entry.get("question")).startswith("did it happen?"):
+                self.promises.violations.append(
+                    f"nobody asks whether {step_id} of run {order.run_id} happened: {entry}"
+                )
             await self._signal(link, order, "skip", step_id, {"output": {"done": step_id}})
         else:
             await self._signal(link, order, "retry", step_id, {})

@@ -55,6 +55,8 @@ class Promises:
     steps: dict[str, set[str]] = field(default_factory=dict)
     #: The newest answer about each run, and each about a signal, for the checker of histories.
     answers: dict[str, Acknowledged] = field(default_factory=dict)
+    #: How often a start was sent again under a key that had its run already.
+    repeats: int = 0
     violations: list[str] = field(default_factory=list)
 
     def started(self, order: Order, run_id: str) -> None:

@@ -57,8 +57,6 @@ class Failure:
         if self.step_id is not None:
             out["step_id"] = self.step_id
         out["retryable"] = self.retryable
-        if self.fatal:
-            out["fatal"] = True
         return out
 
     @classmethod
@@ -66,7 +64,7 @@ class Failure:
         """Read back what `to_json` wrote."""
         return cls(
             data["code"], data["message"], data.get("retryable", is_retryable(data["code"])),
-            data.get("details") or {}, data.get("step_id"), data.get("fatal", False),
+            data.get("details") or {}, data.get("step_id"),
         )  # fmt: skip
 
     @classmethod

@@ -68,7 +68,8 @@ def test_backoff_is_constant_when_only_a_delay_is_given(given, retry):
 
 
 @pytest.mark.parametrize(
-    ("text", "us"), [("1ns", 0), ("1us", 1), ("1.5ms", 1_500), ("1h30m", 5_400 * SECOND), ("0.1s", 100_000)]
+    ("text", "us"),
+    [("1ns", 1), ("0.4us", 1), ("1us", 1), ("1.5ms", 1_500), ("1h30m", 5_400 * SECOND), ("0.1s", 100_000)],
 )
 def test_durations_become_whole_microseconds(text, us):
     assert read_step({"id": "a", "timeout": text}).timeout == us

@@ -6,9 +6,12 @@ dependencies first, no secret in any event, closed tasks are silent. The propert
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import opcode_steps
-from opcode_kernel.testing.campaign import campaign, expect_same, plan_of, simulate
+from opcode_kernel.testing.campaign import expect_same, failure_of, plan_of, simulate
 from opcode_kernel.testing.faults import Faults
 from opcode_kernel.testing.generator import Features, SeededChooser, generate
 from opcode_kernel.testing.outsiders import Outsiders
@@ -37,10 +40,26 @@ many = settings(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("first", range(0, 300, 50))
-def test_every_invariant_holds_for_three_hundred_seeds(first: int) -> None:
-    for seed in range(first, first + 50):
-        campaign(seed, VOCABULARY)
+@pytest.mark.parametrize("first", range(0, 2_000, 250))
+def test_every_invariant_holds_for_two_thousand_seeds(first: int) -> None:
+    failures = [failure for seed in range(first, first + 250) if (failure := failure_of(seed, VOCABULARY)) is not None]
+    assert failures == []
+
+
+def kept_seeds() -> Iterator[Any]:
+    """Read `seeds.txt`; what is still open there has to fail, until it is mended and the word is taken away."""
+    for line in (Path(__file__).parent / "seeds.txt").read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        seed, why = line.split(None, 1)
+        marks = [pytest.mark.xfail(reason=why, strict=True)] if why.startswith("open:") else []
+        yield pytest.param(int(seed), marks=marks, id=seed)
+
+
+@pytest.mark.parametrize("seed", list(kept_seeds()))
+def test_a_seed_that_once_failed_holds(seed: int) -> None:
+    failure = failure_of(seed, VOCABULARY)
+    assert failure is None, failure
 
 
 @many
@@ -114,7 +133,7 @@ def test_every_step_of_a_completed_run_is_done(data: dict[str, Any], seed: int) 
     assert not state.is_terminal or not state.outstanding
 
 
-def test_the_same_seed_gives_the_same_bytes_in_every_process() -> None:
+def test_the_same_seed_gives_the_same_bytes_whatever_the_hash_seed() -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); from test_properties import fingerprints; print(fingerprints())"
     )
@@ -126,15 +145,18 @@ def test_the_same_seed_gives_the_same_bytes_in_every_process() -> None:
             env=environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
         found.add(done.stdout)
+    assert len(found) == 1
     assert found == {fingerprints() + "\n"}
 
 
 def fingerprints() -> str:
+    """The definition and the log of fifty runs, as short as a text can be that still tells all of them apart."""
     shown = []
-    for seed in range(12):
-        plan = plan_of(generate(SeededChooser(seed)), VOCABULARY)
-        troubled = Faults(0.1, 0.1, 0.1, 0.5, "resume")
-        shown.append(simulate(plan, seed, troubled, Outsiders(seed, meddles=0.1)).fingerprint())
+    for seed in range(50):
+        definition = generate(SeededChooser(seed))
+        troubled = Faults(0.1, 0.1, 0.1, 0.5, pauses=0.2, lingers=0.3, policy="resume")
+        simulator = simulate(plan_of(definition, VOCABULARY), seed, troubled, Outsiders(seed, meddles=0.1))
+        shown.append(hashlib.sha256(f"{json.dumps(definition)}{simulator.fingerprint()}".encode()).hexdigest())
     return "\n".join(shown)
 
 

@@ -52,7 +52,7 @@ def test_an_interrupted_run_is_parked_until_somebody_consents() -> None:
         "step_suspended",
         "workflow_suspended",
     ]
-    assert found.log[length].payload == {"reason": "process_restart"}
+    assert found.log[length].payload == {"reason": "process_restart", "steps": ["a"]}
     assert (found.node("a").status, found.node("a").reason) == ("suspended", "interrupted")
     assert not found.run.state.outstanding
     found.signal("retry")

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from opcode_kernel.core.text import MAX_DURATION, canonical_text, compact_json, json_type, number_text, parse_duration
+from opcode_kernel.core.text import (
+    MAX_DURATION,
+    canonical_text,
+    compact_json,
+    json_type,
+    meant_duration,
+    number_text,
+    parse_duration,
+)
 
 # Canonical text (spec 02 section 10.4) ----------------------------------------------------------------------------
 
@@ -126,7 +134,9 @@ def test_anything_else_is_no_duration(text):
         parse_duration(text)
 
 
-@pytest.mark.parametrize("text", ["8761h", "8760h1s", "525601m", "9" * 400 + "h", "8760h8760h"])
+@pytest.mark.parametrize(
+    "text", ["8761h", "8760h1s", "525601m", "9" * 400 + "h", "8760h8760h", "8760h1ns", "525600m0.1us"]
+)
 def test_a_year_is_the_longest_duration(text):
     with pytest.raises(ValueError, match="at most 8760h"):
         parse_duration(text)
@@ -152,3 +162,39 @@ def test_long_hostile_durations_are_refused_in_no_time():
 )  # fmt: skip
 def test_messages_name_json_types(value, name):
     assert json_type(value) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        (30, "30s"), (0, "0s"), (1.5, "1.5s"), (60, "60s"), ("45", "45s"), ("5 min", "5m"), ("2 hours, 30 minutes", "2h30m"),
+        ("1 Day", "24h"), ("1.5 days", "36h"), ("250 msec", "250ms"), ("3 milliseconds", "3ms"), ("10S", "10s"),
+    ],
+)  # fmt: skip
+def test_what_can_only_mean_one_duration_is_understood(value, meant):
+    assert meant_duration(value) == meant
+    parse_duration(meant)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        61,
+        5000,
+        -1,
+        True,
+        None,
+        [],
+        "soon",
+        "5 parsecs",
+        "",
+        "min",
+        "9000 days",
+        "1h and more",
+        float("nan"),
+        "9" * 50,
+        "5 m x",
+    ],
+)
+def test_what_may_mean_several_durations_is_not_guessed(value):
+    assert meant_duration(value) is None

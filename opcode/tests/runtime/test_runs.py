@@ -213,6 +213,25 @@ async def test_of_twenty_answers_to_one_question_exactly_one_wins(world):
     assert (await world.types(run_id)).count("decision_resolved") == 1
 
 
+@pytest.mark.parametrize("asked", [0, 1, 2])
+async def test_a_decision_for_a_step_that_asks_nothing_is_told_which_steps_do(world, asked):
+    names = [f"ask{n}" for n in range(asked)]
+    steps = [{**ASK, "id": name} for name in names]
+    steps += [] if asked else [{"id": "w", "type": "wait", "config": {"signal": "go"}}]
+    async with world.engine() as engine:
+        await engine.define("t", {"steps": steps}, agent_id="me")
+        run_id = (await engine.run("t", agent_id="me"))["workflow_id"]
+        with pytest.raises(NotFoundError, match="no pending decision") as caught:
+            await engine.signal(run_id, "decision", step_id="other", payload={"choice": "yes"})
+        assert caught.value.details["candidates"] == names
+        if asked != 1:
+            with pytest.raises((NotFoundError, DefinitionError)) as caught:
+                await engine.signal(run_id, "decision", payload={"choice": "yes"})
+            assert caught.value.details["candidates"] == names
+        types = await world.types(run_id)
+    assert "signal_received" not in types
+
+
 @pytest.mark.parametrize("action", ["fake.note", "fake.pure", "fake.fail"])
 async def test_a_decision_answers_with_the_run_at_rest_again(world, action):
     after = {"id": "z", "action": action, "depends_on": ["ask"], "params": {"times": 0}}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import anyio
+import anyio.lowlevel
 import pytest
 
 from opcode_kernel.core.times import SECOND
@@ -98,3 +101,21 @@ async def test_waits_back_off_and_decisions_keep_their_times(world, clock):
         await anyio.sleep(2)
         assert world.status(run_id) == "completed"
         assert anyio.current_time() - started == pytest.approx(3_601)
+
+
+async def test_many_timers_that_are_due_at_once_fire_a_few_at_a_time_and_others_get_their_turn(clock, fired):
+    timers = Timers(clock, lambda run, task: fired.append(task))
+    for number in range(1_000):
+        timers.arm("r", f"t{number:04}", clock())
+    seen = []
+
+    async def look():
+        while len(fired) < 1_000:
+            await anyio.lowlevel.checkpoint()
+            seen.append(len(fired))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await serving(timers, 1)
+    assert fired == [f"t{number:04}" for number in range(1_000)]
+    assert max(after - before for before, after in pairwise([0, *seen])) <= 256

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from opcode_kernel.errors import StoreError
+from opcode_kernel.store.base import EventFilter
 from opcode_kernel.store.fairness import FairShare
+from opcode_kernel.store.tortoise import SqlStore
 
 
 class Batch(threading.Event):
@@ -95,3 +100,27 @@ def test_nothing_is_watched_when_nobody_waits(loop: Loop, batch: Batch) -> None:
     assert (batch.pauses, loop.later) == (0, [])
     share.begin()
     assert len(loop.later) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_every_read_is_watched_while_it_lasts_also_one_that_fails(tmp_path: Path) -> None:
+    begun: list[int] = []
+
+    class Share(FairShare):
+        def begin(self) -> None:
+            begun.append(1)
+            super().begin()
+
+        def end(self) -> None:
+            begun.append(-1)
+            super().end()
+
+    store = SqlStore(tmp_path / "x.db")
+    async with store:
+        store._fair_reads = Share(asyncio.get_running_loop().call_later, threading.Event())
+        await store.run("r")
+        await store.find_events(EventFilter(run_id="r"))
+        with pytest.raises(StoreError):
+            await store.events("r", after=2**70)
+    assert begun == [1, -1] * 3

@@ -117,4 +117,8 @@ def _retry(data: dict[str, Json]) -> Retry:
 
 
 def _duration(text: str | None) -> int | None:
-    return None if not text else round(parse_duration(text) * 1_000_000)
+    """Return microseconds. What is shorter than one is one: no time at all would mean no limit."""
+    if not text:
+        return None
+    seconds = parse_duration(text)
+    return max(round(seconds * 1_000_000), 1) if seconds else 0

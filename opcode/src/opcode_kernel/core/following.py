@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from opcode_kernel.core.commands import StartTimer
+from opcode_kernel.core.counting import enter, leave_live, wake
 from opcode_kernel.core.state import (
     COMPLETED,
     FAILED,
     PENDING,
-    RETRYING,
     RUNNING,
     SKIPPED,
     SUSPENDED,
@@ -21,7 +21,7 @@ from opcode_kernel.core.state import (
     Node,
     RunState,
 )  # fmt: skip
-from opcode_kernel.core.tasks import close_tasks, issue, withdraw
+from opcode_kernel.core.tasks import issue, withdraw
 from opcode_kernel.errors import Failure
 
 
@@ -137,7 +137,7 @@ def release(node: Node) -> None:
 
 def open_blocks(state: RunState, owner: Node, opened: list[list[Any]]) -> None:
     """Open nested lists: `[[body, key, index, item]]`."""
-    blocks = list(owner.blocks)
+    blocks = owner.blocks = owner.blocks or []
     for body, key, index, item in opened:
         block = Block(owner.plan.bodies[body], owner, key, index, item)
         blocks.append(block)
@@ -146,7 +146,6 @@ def open_blocks(state: RunState, owner: Node, opened: list[list[Any]]) -> None:
         else:
             block.ended = True
             state.touched.append(owner)
-    owner.blocks = blocks
 
 
 def create(state: RunState, block: Block, index: int) -> Node:
@@ -189,7 +188,7 @@ def reset(state: RunState, node: Node) -> None:
     node.arrived, node.waiting = {}, None
     node.cut = node.unknown = False
     node.ending = None
-    node.blocks = []
+    node.blocks, node.passed = [], 0
     release(node)
     state.dirty[node] = None
     if node.triggered or not node.plan.is_fallback:
@@ -205,8 +204,9 @@ def reopen_above(state: RunState, node: Node) -> None:
         block.ended = False
     if owner is None:
         return
+    owner.passed = 0
     if owner.status == SUSPENDED:
-        _wake(state, owner)
+        wake(state, owner)
     elif owner.status in TERMINAL_STEP:
         owner.error, owner.completed_at, owner.reason = None, None, None
         owner.cut = False
@@ -248,70 +248,3 @@ def _is_satisfied(node: Node | None) -> bool:
         or (node.status == SKIPPED and not node.cut)
         or (node.status == FAILED and node.rescued_by is not None)
     )
-
-
-def enter(state: RunState, node: Node, status: str) -> None:
-    """Count the step as live in its list, and everything above it as awake."""
-    block = node.block
-    if node.status == SUSPENDED:
-        block.resting -= 1
-        block.live += 1
-    elif node.status not in (RUNNING, RETRYING):
-        block.live += 1
-    node.status = status
-    if block.owner is not None and block.owner.status == SUSPENDED:
-        _wake(state, block.owner)
-
-
-def _wake(state: RunState, owner: Node) -> None:
-    """Something below a resting container goes on; so does its time-out."""
-    enter(state, owner, RUNNING)
-    owner.reason = None
-    state.dirty[owner] = None
-    if owner.timeout_left is not None:
-        issue(state, owner, StartTimer(f"{owner.task}!timeout", state.updated_at + owner.timeout_left))
-        owner.timeout_left = None
-
-
-def leave_live(state: RunState, node: Node) -> None:
-    """Take a step out of the counts of its list."""
-    if node.status in (RUNNING, RETRYING):
-        node.block.live -= 1
-    elif node.status == SUSPENDED:
-        node.block.resting -= 1
-
-
-def leave(state: RunState, node: Node, status: str) -> None:
-    """End a step: its tasks are withdrawn and its list counts one less."""
-    task = f"{node.key}#{node.attempt}"
-    if task in state.outstanding:
-        withdraw(state, task)
-    elif state.ending:
-        state.ending.pop(task, None)
-    if node.timers:
-        close_tasks(state, node)
-    node.ending = None
-    node.unknown = False
-    block = node.block
-    if node.status == RUNNING or node.status == RETRYING:
-        block.live -= 1
-    elif node.status == SUSPENDED:
-        block.resting -= 1
-    node.status = status
-    if block.owner is not None and block.live == 0:
-        state.quiet.append(block.owner)
-
-
-def forget_attempt(state: RunState, node: Node) -> None:
-    """Drop what belonged to the attempt before, its back-off timer included."""
-    if node.timers:
-        close_tasks(state, node)
-    node.blocks = []
-    node.memo = None
-    node.arrived = {}
-    node.waiting = None
-    node.timeout_left = None
-    node.ending = None
-    node.unknown = False
-    node.error = None
-    node.reason = None

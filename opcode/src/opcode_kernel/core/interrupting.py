@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core import ending
+from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.messages import Interrupted
 from opcode_kernel.core.settling import cancel, park, park_all, suspend_now
 from opcode_kernel.core.state import ACTIVE, PENDING
-from opcode_kernel.errors import Json
 
 if TYPE_CHECKING:
     from opcode_kernel.core.run import Run
@@ -21,14 +21,27 @@ def interrupt(run: Run, message: Interrupted) -> None:
         cancel(run, "never_started", None)
     if state.status != ACTIVE:
         return
-    payload: dict[str, Json] = {"reason": message.reason}
-    run.emit("workflow_interrupted", None, payload)
+    run.emit("workflow_interrupted", None, {"reason": message.reason, "steps": _at_work(run)})
     if message.suspend:
-        parked = park_all(run, message.keep)
+        park_all(run, message.keep)
     else:
         ending.finish_all(run)
         # What this owner has started itself is not interrupted.
-        parked = park(run, message.keep.union(command.task for command in state.issued))
+        park(run, message.keep.union(command.task for command in state.issued))
     live, resting = state.root.live or state.hooks.live, state.root.resting or state.hooks.resting
-    if (message.suspend and (live or resting)) or (parked and not live):
-        suspend_now(run, "interrupted")  # where nothing lives or rests all is done, and the run settles
+    if live or resting:  # else all is done, and the run settles
+        suspend_now(run, "interrupted")
+    if live and not message.suspend:
+        run.resume("recovery")
+
+
+def _at_work(run: Run) -> list[str]:
+    """Return the steps whose action was under way, or was to be repeated."""
+    state = run.state
+    found: list[str] = []
+    for task, command in state.outstanding.items():
+        if isinstance(command, RunAction):
+            found.append(command.step_id)
+        elif task.endswith("!retry"):
+            found.append(state.timed[task].path)
+    return found

@@ -270,7 +270,7 @@ class Run:
             settling.time_out(self)
             return
         name, _, purpose = task.rpartition("!")
-        node = next((node for node in self.state.nodes.values() if task in node.timers), None)
+        node = self.state.timed.get(task)
         if node is None or node.task != name:
             return
         match purpose:

@@ -32,7 +32,7 @@ def rest_containers(run: Run) -> None:
         owner = quiet.pop()
         if owner.status != RUNNING or not owner.blocks:
             continue
-        open_blocks = [block for block in owner.blocks if not block.ended]
+        open_blocks = owner.open_blocks()
         if open_blocks and all(block.suspended for block in open_blocks):
             resting = [node.last_resort for block in open_blocks for node in block.nodes if node is not None]
             reason = next(node.reason for node in resting if node.status == SUSPENDED)
@@ -51,13 +51,18 @@ def settle(run: Run) -> bool:
         return _rest_long_waits(run)
     if state.closing is not None:
         return _after_hook(run)
-    if state.failures:
+    if state.failures and not _asks_operator(run):
         return _fail(run)
     if root.resting:
         if state.status == ACTIVE:
             _suspend(run)
         return False
     return _complete(run)
+
+
+def _asks_operator(run: Run) -> bool:
+    """Whether a step was interrupted: what became of it has to be said before the run can end."""
+    return any(node.status == SUSPENDED and node.reason == "interrupted" for node in run.state.nodes.values())
 
 
 def _skip_unneeded_fallbacks(run: Run) -> bool:
@@ -93,8 +98,8 @@ def _rest_long_waits(run: Run) -> bool:
         if purpose == "wait":
             waiting.append(command.task)
     moved = False
-    for node in list(run.state.nodes.values()) if waiting else ():
-        if node.status == RUNNING and any(task in node.timers for task in waiting):
+    for node in [run.state.timed[task] for task in waiting]:
+        if node.status == RUNNING:
             run.emit("step_suspended", node, {"reason": "timer"})
             moved = True
     return moved
@@ -111,7 +116,8 @@ def _rests_below(node: Node) -> bool:
 
 def _suspend(run: Run, reason: str | None = None) -> None:
     steps = suspended_steps(run)
-    counted = any(
+    # Time in a wait is charged to the workflow's time-out, time spent on people and children is not.
+    counted = any(node.reason == "signal" for node in steps) or any(
         isinstance(command, StartTimer) and command.task.endswith("!wait") for command in run.state.outstanding.values()
     )
     run.emit("workflow_suspended", None, {
@@ -131,14 +137,20 @@ def _fail(run: Run) -> bool:
             skip_blocks(run, node, "workflow_failed")
             run.emit("step_skipped", node, {"reason": "workflow_failed"}, {"final": True})
     node, failure = state.failures[0]
-    error = _wrapped(node, failure)
-    others = [_wrapped(other, late) for other, late in state.failures[1:]]
+    error = _wrapped(run, node, failure)
+    others = [_wrapped(run, other, late) for other, late in state.failures[1:]]
     return close_failed(run, with_others(error, others))
 
 
-def _wrapped(node: Node, failure: Failure) -> Failure:
-    retry = node.plan.retry
-    return run_error(failure, retry, exhausted=retry is not None and node.retry_count >= retry.max)
+def _wrapped(run: Run, node: Node, failure: Failure) -> Failure:
+    """Wrap a failure once, however deep it happened: retries count of the step itself and of all that contains it."""
+    at: Node | None = run.state.nodes.get(failure.step_id or "", node)
+    while at is not None:
+        retry = at.plan.retry
+        if retry is not None and at.retry_count >= retry.max:
+            return run_error(failure, retry, exhausted=True)
+        at = at.block.owner
+    return run_error(failure, node.plan.retry, exhausted=False)
 
 
 def close_failed(run: Run, error: Failure) -> bool:
@@ -154,8 +166,9 @@ def _complete(run: Run) -> bool:
     check = run.plan.check_output
     violations = check(output) if check is not None else []
     if violations:
+        first = violations[0].removeprefix(": ")  # the pointer to the output itself is empty
         return close_failed(run, Failure(
-            "VALIDATION_ERROR", f"the output of the workflow does not satisfy output_schema: {violations[0]}",
+            "VALIDATION_ERROR", f"the output of the workflow does not satisfy output_schema: {first}",
             retryable=False, details={"violations": violations},
         ))  # fmt: skip
     return _close(run, {"status": "completed", "output": output}, run.plan.on_complete)
@@ -264,7 +277,7 @@ def park(run: Run, keep: frozenset[str]) -> list[str]:
             if not is_safe(command) and id(command) not in issued:
                 payload["outcome"] = "unknown"
         elif command.task.endswith("!retry"):
-            node = next(node for node in run.state.nodes.values() if command.task in node.timers)
+            node = run.state.timed[command.task]
         else:
             continue
         parked.append(node.path)

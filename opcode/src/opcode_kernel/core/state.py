@@ -61,7 +61,10 @@ class Node:
     rescues: tuple[Node, ...] = ()
     #: Names of the step's outstanding timers.
     timers: tuple[str, ...] = ()
-    blocks: list[Block] = []  # noqa: RUF012 - never mutated, replaced as a whole
+    #: The nested lists of this attempt; the shared empty list is never mutated.
+    blocks: list[Block] = []  # noqa: RUF012
+    #: How many of them, counted from the first, are known to have ended.
+    passed: int = 0
 
     def __init__(self, plan: StepPlan, block: Block) -> None:
         self.plan = plan
@@ -113,6 +116,13 @@ class Node:
     def declined(self) -> bool:
         """Whether its own guard kept the step from running: a fallback that did not run rescues nothing."""
         return self.status == SKIPPED and self.reason == "condition_false"
+
+    def open_blocks(self) -> list[Block]:
+        """Return the nested lists that have not ended. A loop of many iterations does not look at all of them each time."""
+        blocks = self.blocks
+        while self.passed < len(blocks) and blocks[self.passed].ended:
+            self.passed += 1
+        return [block for block in blocks[self.passed :] if not block.ended]
 
     @property
     def is_live(self) -> bool:
@@ -225,6 +235,8 @@ class RunState:
         self.nodes: dict[str, Node] = {}
         self.decisions: dict[str, DecisionState] = {}
         self.outstanding: dict[str, RunAction | StartTimer] = {}
+        #: Whose timers these are, by task.
+        self.timed: dict[str, Node] = {}
         #: Steps whose action was cancelled and has not ended yet, by task.
         self.ending: dict[str, Node] = {}
         #: Early named signals, latest per name.

@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from opcode_kernel.core.commands import RunAction, StartTimer
+from opcode_kernel.core.counting import enter, forget_attempt, leave, leave_live
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import (
     declined,
-    enter,
-    forget_attempt,
-    leave,
-    leave_live,
     recount,
     release,
     reopen_above,
@@ -19,7 +16,7 @@ from opcode_kernel.core.following import (
     satisfied,
     trigger,
     unhandled,
-)  # fmt: skip
+)
 from opcode_kernel.core.state import (
     ACTIVE,
     CANCELLED,
@@ -278,6 +275,10 @@ def step_retrying(state: RunState, event: Event, node: Node) -> None:
     close_decision(state, node, CANCELLED, event.at)
     close_tasks(state, node)
     enter(state, node, RETRYING)
+    node.blocks, node.passed = (
+        [],
+        0,
+    )  # what is in them belongs to the attempt that is over, and nobody may repeat or skip it any more
     node.error = Failure.from_json(private["error"])
     if "wake_at" in private:
         issue(state, node, StartTimer(f"{node.task}!retry", private["wake_at"]))

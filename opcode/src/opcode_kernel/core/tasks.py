@@ -18,6 +18,7 @@ GRACE = 5 * SECOND
 def issue(state: RunState, node: Node, command: StartTimer) -> None:
     """Issue a timer of a step."""
     node.timers = (*node.timers, command.task)
+    state.timed[command.task] = node
     issue_plain(state, command)
 
 
@@ -34,6 +35,8 @@ def withdraw(state: RunState, task: str) -> None:
         return
     if type(command) is RunAction:
         state.acting -= 1
+    else:
+        state.timed.pop(task, None)
     state.withdrawn.append(command)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from fractions import Fraction
 from typing import Any
 
 _UNITS = {
@@ -105,9 +106,16 @@ def parse_duration(text: str) -> float:
         position = match.end()
     if position == 0 or position != len(text):
         raise ValueError(f"expected a duration such as 500ms, 90s or 1h30m, found {text!r}")
-    if total > MAX_DURATION:
+    # A float of this size does not tell a year from a year and a nanosecond.
+    if total > MAX_DURATION or (total == MAX_DURATION and _exactly(text) > MAX_DURATION):
         raise ValueError(f"expected a duration of at most 8760h, found {text!r}")
     return total
+
+
+def _exactly(text: str) -> Fraction:
+    """Return the seconds of a duration that was read, without rounding."""
+    pairs = _PAIR.findall(text) if len(text) <= 1_000 else []
+    return sum((Fraction(number) * Fraction(repr(_UNITS[unit])) for number, unit in pairs), Fraction())
 
 
 def meant_duration(value: Any) -> str | None:

@@ -127,6 +127,8 @@ class LiveRun:
         while True:
             while self._inbox or self._inline or self.run.unfinished:
                 self._drain()
+                if self._replies or self._effects:
+                    break  # who asked, and what has effects, need not wait for the end of it
                 if self._inbox or self._inline or self.run.unfinished:
                     await anyio.lowlevel.checkpoint()
             resting = self._is_resting()
@@ -180,12 +182,16 @@ class LiveRun:
         now = clock()
         self._until = until = now + TURN_TIME
         run.pause = self._is_late
+        if run.unfinished:
+            events, commands = run.carry(now)
+            unsaved += events
+            for issued in commands:
+                self.issue(issued)
+        arrived = len(inbox)
         for _ in range(TURN):
-            if run.unfinished:
-                now = clock()
-                events, commands = run.carry(now)
-                unsaved += events
-            elif inline:
+            if self._until == 0:
+                return  # the work of the last transition was left off
+            if inline and not arrived:
                 command = inline.popleft()
                 if command.task not in outstanding:
                     continue
@@ -199,6 +205,7 @@ class LiveRun:
                     unsaved += events
             elif inbox:
                 message, reply = inbox.popleft()
+                arrived = max(0, arrived - 1)
                 commands = ()
                 if message is not None:
                     try:
@@ -223,8 +230,11 @@ class LiveRun:
                 return
 
     def _is_late(self) -> bool:
-        """Whether this turn has lasted long enough; asked between two pieces of the run's work."""
-        return self.engine.clock() > self._until
+        """Whether this turn has lasted long enough; asked between two pieces of the run's work, and then it is over."""
+        if self.engine.clock() <= self._until:
+            return False
+        self._until = 0
+        return True
 
     def issue(self, command: Command) -> None:
         """Carry out a command, or keep it until the barrier when it has effects."""

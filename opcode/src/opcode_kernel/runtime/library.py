@@ -128,7 +128,7 @@ class Library:
             number = self._latest[name]
         known = None if number is None else self._compiled.get((name, number))
         if known is not None and (known.checked or not check):
-            return known
+            return self._keep(known)  # moved to the end: what was not used for longest goes first
         if (name, number) in self._reading:
             # A thousand runs that start at once have their template read and compiled once.
             await self._reading[name, number].wait()
@@ -194,9 +194,11 @@ class Library:
             )  # fmt: skip
 
     def _keep(self, template: Template) -> Template:
+        key = template.row.name, template.row.version
+        self._compiled.pop(key, None)
         if len(self._compiled) >= KEPT:
             self._compiled.pop(next(iter(self._compiled)))
-        self._compiled[template.row.name, template.row.version] = template
+        self._compiled[key] = template
         return template
 
     def _compile(self, row: TemplateRow) -> Plan:

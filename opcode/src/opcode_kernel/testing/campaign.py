@@ -1,18 +1,23 @@
 """Long campaigns of simulated runs; the first failing seed is printed with its definition and its history.
 
-python -m opcode_kernel.testing.campaign --seeds 10000
+python -m opcode_kernel.testing.simulator --seeds 100000 --jobs 4
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import signal
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from opcode_kernel.core.interpolation import Hole, Secret
 from opcode_kernel.core.plan import Plan, compile_plan
+from opcode_kernel.core.scope import Scope
 from opcode_kernel.errors import Json
 from opcode_kernel.plugin.manager import discover
 from opcode_kernel.testing.faults import Faults
@@ -35,7 +40,8 @@ def simulate(plan: Plan, seed: int, faults: Faults | None = None, outsiders: Out
     """Run a generated definition to its rest and return the simulator; raises `InvariantBroken`."""
     around = outsiders or Outsiders(seed)
     simulator = Simulator(plan, seed=seed, faults=faults, outsiders=around, forbidden=(SECRET,))
-    simulator.start({**INPUTS, "key": Hole(("k-", Secret("P")))})
+    own = plan.inputs.resolve(Scope(simulator.run.state, simulator.run.state.root))
+    simulator.start({**own, **INPUTS, "key": Hole(("k-", Secret("P")))})
     simulator.finish()
     return simulator
 
@@ -64,24 +70,98 @@ def expect_same(expected: Outcome, simulator: Simulator) -> None:
     )
 
 
+def failure_of(seed: int, vocabulary: TestVocabulary) -> str | None:
+    """Return what is wrong with a seed, with its definition and its history; None when nothing is."""
+    try:
+        campaign(seed, vocabulary)
+    except Exception:  # noqa: BLE001 - whatever it was, the seed has to be known
+        definition = generate(SeededChooser(seed), Features())
+        return f"seed {seed} fails\n{json.dumps(definition, indent=1)}\n{traceback.format_exc()}"
+    return None
+
+
+def first_failure(seeds: range) -> str | None:
+    """Try some seeds, in whatever process; returns what `failure_of` says of the first that fails."""
+    vocabulary = vocabulary_of(discover(only=["opcode-steps"]).step_types.values())
+    return next((failure for seed in seeds if (failure := failure_of(seed, vocabulary)) is not None), None)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the campaign of the command line; returns 1 and prints the first failing seed with its history."""
     parser = argparse.ArgumentParser(
-        prog="python -m opcode_kernel.testing.campaign", description="Simulate random runs."
+        prog="python -m opcode_kernel.testing.simulator",
+        description="Simulate random runs under crashes, repeated and late messages, and people who meddle.",
     )
-    parser.add_argument("--seeds", type=int, default=1_000, help="how many seeds to try")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seeds", type=_count, default=1_000, help="how many seeds to try")
+    parser.add_argument("--first", type=int, default=0, help="the first seed: a run that was stopped says how to go on")
+    parser.add_argument("--jobs", type=_count, default=1, help="how many processes to use")
     options = parser.parse_args(arguments)
-    vocabulary = vocabulary_of(discover(only=["opcode-steps"]).step_types.values())
-    for seed in range(options.first, options.first + options.seeds):
-        try:
-            campaign(seed, vocabulary)
-        except Exception:  # noqa: BLE001 - whatever it was, the seed has to be known
-            definition = generate(SeededChooser(seed), Features())
-            sys.stdout.write(f"seed {seed} fails\n{json.dumps(definition, indent=1)}\n{traceback.format_exc()}\n")
-            return 1
+    last = options.first + options.seeds
+    pieces = [range(first, min(first + PIECE, last)) for first in range(options.first, last, PIECE)]
+    progress = Progress(options.first, options.seeds)
+    try:
+        for piece, failure in _tried(pieces, options.jobs):
+            if failure is not None:
+                sys.stdout.write(failure + "\n")
+                return 1
+            progress.done(piece)
+    except KeyboardInterrupt:
+        sys.stdout.write(f"stopped; go on with --first {progress.next} --seeds {last - progress.next}\n")
+        return 130
     sys.stdout.write(f"{options.seeds} seeds from {options.first} on: every invariant holds\n")
     return 0
+
+
+#: Seeds that one process tries before it reports.
+PIECE = 200
+
+
+class Progress:
+    """Says on stderr how far a long campaign is, and where it could go on."""
+
+    def __init__(self, first: int, seeds: int) -> None:
+        #: Every seed below this one was tried.
+        self.next = first
+        self._first = first
+        self._seeds = seeds
+        self._ahead: dict[int, range] = {}
+        self._began = time.monotonic()
+
+    def done(self, piece: range) -> None:
+        """Take in that some seeds were tried; pieces may come in any order."""
+        self._ahead[piece.start] = piece
+        while self.next in self._ahead:
+            self.next = self._ahead.pop(self.next).stop
+        if self._seeds > PIECE:
+            tried = self.next - self._first + sum(map(len, self._ahead.values()))
+            speed = tried / max(time.monotonic() - self._began, 0.001)
+            sys.stderr.write(f"{tried} of {self._seeds} seeds, {speed:.0f} a second; all below {self.next} are done\n")
+
+
+def _tried(pieces: Sequence[range], jobs: int) -> Iterator[tuple[range, str | None]]:
+    """Yield each piece with its first failure, as they come."""
+    if jobs == 1:
+        for piece in pieces:
+            yield piece, first_failure(piece)
+        return
+    # An interrupt goes to all of them, and is for this process alone to answer.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=signal.signal, initargs=ignore) as pool:
+        asked = {pool.submit(first_failure, piece): piece for piece in pieces}
+        try:
+            for done in as_completed(asked):
+                yield asked[done], done.result()
+        finally:
+            # Whoever stops early does not want the rest.
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
+    return number
 
 
 if __name__ == "__main__":

@@ -17,7 +17,10 @@ StepJson = dict[str, Json]
 
 #: Inputs that generated definitions read. `maybe` is optional and never supplied.
 INPUTS: dict[str, Json] = {"n": 2, "flag": True, "kind": "p", "items": ["x", {"y": 1}], "text": 'a "b"\n${{secrets.P}}'}
-INPUT_SCHEMA: dict[str, Json] = {"properties": {**{name: {} for name in INPUTS}, "maybe": {}}, "required": list(INPUTS)}
+INPUT_SCHEMA: dict[str, Json] = {
+    "properties": {**{name: {} for name in (*INPUTS, "own", "token")}, "maybe": {}},
+    "required": list(INPUTS),
+}
 
 
 class Chooser(Protocol):
@@ -86,6 +89,8 @@ class _Generator:
         self.count = 0
         self.budget = 14
         self.top_fallbacks: list[StepJson] = []
+        #: Top-level steps that are complete: nothing in them can refer to a fallback made later.
+        self.top: tuple[str, ...] = ()
 
     def definition(self) -> dict[str, Json]:
         choose, features = self.choose, self.features
@@ -96,13 +101,17 @@ class _Generator:
             if place.visible and choose.chance(40):
                 step["depends_on"] = [choose.pick(place.visible)]
             steps.append(step)
-            place.visible = (*place.visible, step["id"])
+            place.visible = self.top = (*place.visible, step["id"])
         steps += self.top_fallbacks
         data: dict[str, Json] = {"steps": steps}
         if choose.chance(20):
             data["context"] = {"intent": "test", "seen": "${{inputs.n}}"}
-        if choose.chance(20):
-            data["output"] = {"all": [f"${{{{steps.{name}.output ?? null}}}}" for name in place.visible]}
+        if choose.chance(25):
+            data["output"] = self.output(place)
+        if choose.chance(25):
+            data["inputs"] = {"own": choose.pick([5, {"deep": [1]}, "text"]), "n": 2}
+            if features.secrets and choose.chance(40):
+                data["inputs"] |= {"token": "Bearer ${{secrets.P}}"}
         for hook in ("on_complete", "on_error"):
             if choose.chance(20):
                 data[hook] = self.hook(hook)
@@ -111,14 +120,32 @@ class _Generator:
             data["on_timeout"] = choose.pick(["fail", "cancel", "suspend"])
         return data
 
+    def output(self, place: _Place) -> Json:
+        names = [name for name in place.visible if self.choose.chance(60)]
+        if names and self.choose.chance(20):
+            return f"${{{{steps.{self.choose.pick(names)}.output}}}}"
+        return {"all": [f"${{{{steps.{name}.output ?? null}}}}" for name in names], "n": "${{inputs.n}}"}
+
     def hook(self, name: str) -> StepJson:
+        choose, features = self.choose, self.features
         step: StepJson = {"id": name, "action": "test.echo", "params": {"value": "${{workflow.status}}"}}
-        if self.features.failures and self.choose.chance(30):
-            step["action"] = "test.fail"
-        if self.choose.chance(20):
-            step["condition"] = "inputs.flag"
-        if self.features.timing and self.choose.chance(20):
-            step = {"id": name, "type": "wait", "config": {"duration": self.choose.pick(["1s", "2h"])}}
+        if features.failures and choose.chance(40):
+            step["action"] = choose.pick(["test.fail", "test.flaky", "test.abort"])
+            if choose.chance(40):
+                step["retry"] = {"max": 1, "backoff": "constant", "delay": choose.pick(["0s", "20s"])}
+            if choose.chance(30):
+                step["on_error"] = {"strategy": choose.pick(["ignore", "fail_workflow", "retry"])}
+        elif features.timing and choose.chance(20):
+            step = {"id": name, "type": "wait", "config": {"duration": choose.pick(["1s", "2h"])}}
+        elif choose.chance(25):
+            branches = [[{"id": "h1", "action": "test.echo"}], [{"id": "h2", "action": "test.slow"}]]
+            step = {"id": name, "type": "parallel", "config": {"branches": branches}}
+            if features.timing and choose.chance(50):
+                step["config"]["mode"] = "race"
+        if choose.chance(30):
+            step["condition"] = choose.pick(["inputs.flag", "inputs.n > 5", "inputs.n"])
+        if features.timing and choose.chance(20):
+            step["timeout"] = choose.pick(["500ms", "3s"])
         return step
 
     def step(self, place: _Place, *, fallback: bool = False) -> StepJson:
@@ -155,10 +182,13 @@ class _Generator:
             return {"strategy": strategy}
         if self.budget <= 0:
             return {"strategy": "ignore"}
-        own = self.top_fallbacks if self.choose.chance(25) else place.fallbacks
+        own = self.top_fallbacks if self.choose.chance(35) else place.fallbacks
         if own and not fallback and self.choose.chance(40):
             return {"strategy": strategy, "fallback_step": self.choose.pick(own)["id"]}
-        made = self.step(_Place(0, fallbacks=own), fallback=True)
+        # A chain: the fallback may have one of its own, and now and then it is a container.
+        made = self.step(_Place(1 if self.choose.chance(20) else 0, fallbacks=own), fallback=True)
+        if own is self.top_fallbacks and self.top and self.choose.chance(25):
+            made["depends_on"] = [self.choose.pick(self.top)]
         own.append(made)
         return {"strategy": strategy, "fallback_step": made["id"]}
 
@@ -183,7 +213,7 @@ class _Generator:
         if self.features.suspensions:
             actions.append("test.child")
         if self.features.timing:
-            actions.append("test.patch")
+            actions += ["test.patch", "test.slow"]
         step["action"] = self.choose.pick(actions)
         step["params"] = {"value": self._value(place)}
         if step["action"] == "test.flaky":
@@ -191,7 +221,9 @@ class _Generator:
         if step["action"] == "test.fail":
             step["params"]["retryable"] = self.choose.chance(50)
         if self.features.secrets and self.choose.chance(15):
-            step["params"]["token"] = self.choose.pick(["${{secrets.P}}", "Bearer ${{secrets.P}}", "${{inputs.key}}"])
+            step["params"]["token"] = self.choose.pick(
+                ["${{secrets.P}}", "Bearer ${{secrets.P}}", "${{inputs.key}}", "${{inputs.token ?? 0}}"]
+            )
 
     def _condition(self, step: StepJson, place: _Place) -> None:
         step["config"] = {
@@ -209,10 +241,19 @@ class _Generator:
                 ["[1, 2]", "inputs.items", [1, "${{inputs.n}}"], [], "${{inputs.items}}", "inputs.n"]
             )
         else:
-            config |= {"mode": mode, "condition": f"iter.index {'<' if mode == 'while' else '>='} 1", "max_iter": 3}
+            config |= {"mode": mode, "condition": self._test(mode, config["body"][0]["id"]), "max_iter": 3}
         if self.choose.chance(20):
             config["max_iter"] = 1
         step["config"] = config
+
+    def _test(self, mode: str, inner: str) -> str:
+        """A test of the counter mostly; else one of what the body did, or one that is none."""
+        sign = "<" if mode == "while" else ">="
+        options = [f"iter.index {sign} {limit}" for limit in (0, 1, 1, 2)]
+        options.append(f"iter.index {sign} 1 || steps.{inner}.status == 'failed'")
+        if self.features.failures:
+            options.append("inputs.n")
+        return self.choose.pick(options)
 
     def _parallel(self, step: StepJson, place: _Place) -> None:
         race = self.features.timing and self.choose.chance(40)
@@ -251,6 +292,7 @@ class _Generator:
             "text: ${{inputs.text}}",
             None,
             {"deep": ["${{inputs.n}}"]},
+            "${{inputs.own ?? 0}}",
         ]
         options += [f"${{{{steps.{name}.output ?? 0}}}}" for name in place.visible]
         if place.visible:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from opcode_kernel.core.commands import RunAction
@@ -35,6 +36,10 @@ def report_of(state: RunState, events: Sequence[Event], position: int) -> Action
         }  # fmt: skip
         return ActionSucceeded(node.task, (event.payload or {}).get("output"), emitted or None, given)
     failure = _failure(events, position)
+    if failure is not None and node.rescues:
+        # Added when it was written down, and not there for what the failure brought about.
+        details = {key: value for key, value in failure.details.items() if key != "original_error"}
+        failure = replace(failure, details=details)
     return None if failure is None else ActionFailed(node.task, failure, emitted or None)
 
 

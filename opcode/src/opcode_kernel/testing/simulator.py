@@ -178,12 +178,13 @@ class Simulator:
         number, self.messages = self.messages, self.messages + 1
         if self.messages > _MAX_MESSAGES:
             raise self._broken(f"more than {_MAX_MESSAGES} messages: the run does not come to rest")
+        # A restart may ask questions too.
+        before = len(self.log)
         if self._happens(number, "before"):
             self._attempt(message)
             self._restart(self.faults.policy)
         task, state = _task(message), self.run.state
         known = task is None or task in state.outstanding or task in state.ending
-        before = len(self.log)
         transition = self._attempt(message)
         if not known and (transition.events or transition.commands):
             raise self._broken(f"a message for the closed task {_task(message)} was not silent")
@@ -208,7 +209,7 @@ class Simulator:
     def _carry_on(self) -> None:
         """Do what was left over, piece by piece, possibly with a crash in between."""
         while self.run.unfinished:
-            transition = self.run.carry(self.now)
+            transition = self._unrefused(lambda: self.run.carry(self.now))
             self._take_in(transition)
             self._pieces += 1
             if self._draw("between", self._pieces) < self.faults.crash_after:
@@ -232,7 +233,9 @@ class Simulator:
                 commands = self.run.succeed(command, message.output, self.now, events)
                 return Transition(events, commands)
             return self.run.handle(message, self.now)
-        except OpcodeError:
+        except OpcodeError as error:
+            if not isinstance(message, Start | Signal):
+                raise self._broken(f"the core refused {type(message).__name__}: {error}") from error
             self._checked(lambda: self._watch.unchanged(self.run.state))
             raise
         except Exception as error:
@@ -296,15 +299,23 @@ class Simulator:
                 task for task, command in state.outstanding.items()
                 if isinstance(command, RunAction) and state.nodes[command.step_id].reason == "child"
             )  # fmt: skip
-            transition = self.run.handle(Interrupted("process_restart", keep, policy != "resume"), self.now)
-            self._take_in(transition)
+            interruption = Interrupted("process_restart", keep, policy != "resume")
+            self._take_in(self._unrefused(lambda: self.run.handle(interruption, self.now)))
             if self._outsiders is not None and state.status == SUSPENDED:
                 self._push(self.now + 60_000 * MILLISECOND, Signal("retry"))
         elif state.status == ACTIVE:
-            self._take_in(self.run.carry(self.now))  # what was left when the process went
+            # What was left when the process went.
+            self._take_in(self._unrefused(lambda: self.run.carry(self.now)))
         self._issue(list(state.outstanding.values()))
         for task in list(state.ending):
             self._push(self.now, ActionEnded(task))  # with its process
+
+    def _unrefused(self, move: Callable[[], Transition]) -> Transition:
+        """Do what nobody asked for, so that nothing can be wrong with it."""
+        try:
+            return move()
+        except Exception as error:
+            raise self._broken(f"the core raised {type(error).__name__}: {error}") from error
 
     def _checked(self, check: Any) -> None:
         try:

@@ -19,7 +19,7 @@ from opcode_kernel.core.step_type import StepType
 from opcode_kernel.errors import ExpressionError, Json
 
 #: What the actions of `TEST_ACTIONS` do is said in `opcode_kernel.testing.world`.
-TEST_ACTIONS = ("test.echo", "test.flaky", "test.fail", "test.child", "test.patch", "test.abort")
+TEST_ACTIONS = ("test.echo", "test.flaky", "test.fail", "test.child", "test.patch", "test.abort", "test.slow")
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Mod: operator.mod,

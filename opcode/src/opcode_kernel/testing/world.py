@@ -120,6 +120,8 @@ def _by_name(command: RunAction) -> Reply:
             )
         case "test.abort":
             return fails("NON_RETRYABLE", "the run is ended on purpose", retryable=False, fatal=True)
+        case "test.slow":
+            return Reply(output, after=params.get("takes", 30 * SECOND))
         case "test.child":
             return Reply(output, rests=True)
         case "test.patch":

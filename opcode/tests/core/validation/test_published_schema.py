@@ -165,7 +165,7 @@ NAMES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), st.integers(0, 400))
 def test_after_any_change_both_still_agree(schema, problems, data, seed) -> None:
     definition = copy.deepcopy(generate(SeededChooser(seed)))

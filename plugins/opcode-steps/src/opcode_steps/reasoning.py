@@ -103,7 +103,7 @@ class ReasoningStep:
             inject={name: compiler.template(as_template(text)) for name, text in inject.items()},
             options=compiler.template(config.get("options") or []),
             target_agent=compiler.template(target) if target else None,
-            timeout=round(parse_duration(timeout) * 1_000_000) if timeout else None,
+            timeout=max(round(parse_duration(timeout) * 1_000_000), 1) if timeout else None,
             fallback=config.get("fallback") or None,
         )
 

@@ -15,7 +15,7 @@ def check_graph(tree: Tree, readings: Iterable[Reading], uncertain: frozenset[st
     """Build the graph and report on it; what the `uncertain` steps should wait for is not known."""
     graph = Graph.of_tree(tree)
     place = tree.top.place
-    for cycle in graph.cycles:
+    for cycle in _distinct(graph.cycles):
         issues.error(
             place, f"expected steps that can be ordered, found the cycle {' -> '.join([*cycle, cycle[0]])}; "
             "remove one of these dependencies", code="CYCLE_DETECTED", details={"cycle": list(cycle)},
@@ -28,6 +28,15 @@ def check_graph(tree: Tree, readings: Iterable[Reading], uncertain: frozenset[st
     if graph.implicit or graph.refused:
         _report_reads(graph, tree, readings, uncertain, issues)
     return graph
+
+
+def _distinct(cycles: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return each cycle once, whichever of its steps it begins with: starting and settling may go the same way round."""
+    seen: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for cycle in cycles:
+        first = cycle.index(min(cycle))
+        seen.setdefault((*cycle[first:], *cycle[:first]), cycle)
+    return list(seen.values())
 
 
 def _report_reads(

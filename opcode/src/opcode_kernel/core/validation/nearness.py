@@ -84,18 +84,22 @@ class Suggestion:
 class Suggestions:
     """Finds the likely meaning of unknown names in large vocabularies, a bounded number of times.
 
-    The bound keeps a definition with thousands of unknown names from costing thousands of searches.
+    The bounds keep a definition with thousands of unknown names, or of known ones, from costing as many searches.
     """
 
-    def __init__(self, budget: int = 100) -> None:
+    def __init__(self, budget: int = 100, comparisons: int = 100_000) -> None:
         self._budget = budget
+        self._comparisons = comparisons
 
     def __call__(self, name: str, known: Callable[[], Iterable[str]]) -> Suggestion:
         """Return the nearest of the known names, and a hint that ends the message about the unknown one."""
         if self._budget <= 0 or not 0 < len(name) <= 128:
             return Suggestion("check the spelling")
-        self._budget -= 1
         names = tuple(known())
+        self._budget -= 1
+        self._comparisons -= len(names)
+        if self._comparisons < 0:
+            return Suggestion("check the spelling")
         if (near := near_miss(name, names)) is not None:
             return Suggestion(f"did you mean {near!r}?", near, sure=True)
         close = get_close_matches(name, names, n=1, cutoff=0.7)

@@ -14,15 +14,22 @@ class NestedSteps:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._by_id: dict[str, StepNode] | None = None
+        self._full_ids: list[str] | None = None
 
-    def full_ids(self) -> list[str]:
+    def like(self, name: str) -> list[str]:
+        """Return the full ids that begin or end like a name: two misspelt parts are too many to guess."""
+        head, _, _ = name.partition(".")
+        _, _, tail = name.rpartition(".")
+        ids = ((each, each.partition(".")[0], each.rpartition(".")[2]) for each in self._all())
+        return [each for each, first, last in ids if first == head or last == tail]
+
+    def _all(self) -> list[str]:
         """Return the full ids of all nested steps of the workflow, those in loops as of iteration 0."""
-        nodes = [
-            node
-            for node in self._tree.nodes()
-            if node.siblings.owner is not None and node.top.siblings is self._tree.top
-        ]
-        return [full_id(node) for node in nodes if node.id and all(owner.id for owner in node.containers())]
+        if self._full_ids is None:
+            nodes = [node for node in self._tree.nodes() if node.siblings.owner is not None and node.id]
+            named = [node for node in nodes if all(owner.id for owner in node.containers())]
+            self._full_ids = [full_id(node) for node in named if node.top.siblings is self._tree.top]
+        return self._full_ids
 
     def find(self, name: str) -> StepNode | None:
         """Return the nested step of this id."""

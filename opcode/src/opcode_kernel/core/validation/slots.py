@@ -88,7 +88,7 @@ class _Slots:
         for name in names.steps if "steps" in allowed else ():
             target = self._tree.resolve(None, name)
             if target is None:
-                self._unknown(reading, name, self._nested.full_ids if "." in name else lambda: self._tree.top.by_id)
+                self._unknown(reading, name, lambda: self._tree.top.by_id)
             else:
                 self._output(reading, name, target)
         self._inputs_of(reading)
@@ -141,7 +141,7 @@ class _Slots:
     def _step(self, reading: Reading, node: StepNode, name: str, has_default: bool) -> None:
         target = self._tree.resolve(node, name, in_bodies=reading.own_iteration)
         if target is None:
-            self._unknown(reading, name, lambda: self._nested.full_ids() if "." in name else _visible(self._tree, node))
+            self._unknown(reading, name, lambda: _visible(self._tree, node))
             return
         self._output(reading, name, target)
         if has_default:
@@ -172,7 +172,7 @@ class _Slots:
             return
         if self._issues.nameless:
             return
-        guess = self._issues.suggest(name, known)
+        guess = self._issues.suggest(name, known if "." not in name else lambda: self._nested.like(name))
         pattern = rf"(\bsteps\s*(?:\.\s*|\[\s*['\"])){re.escape(name)}(?![\w-])"
         self._issues.error(
             reading.place, f"expected the id of a step, found {shown(name)}; {guess.hint}",

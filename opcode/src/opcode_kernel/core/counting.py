@@ -1,0 +1,77 @@
+"""The counts of live and resting steps in each list, and what a step leaves behind when it ends or begins anew.
+
+Part of the fold: only the modules of the fold call these, while an event is applied.
+"""
+
+from __future__ import annotations
+
+from opcode_kernel.core.commands import StartTimer
+from opcode_kernel.core.state import RETRYING, RUNNING, SUSPENDED, Node, RunState
+from opcode_kernel.core.tasks import close_tasks, issue, withdraw
+
+
+def enter(state: RunState, node: Node, status: str) -> None:
+    """Count the step as live in its list, and everything above it as awake."""
+    block = node.block
+    if node.status == SUSPENDED:
+        block.resting -= 1
+        block.live += 1
+    elif node.status not in (RUNNING, RETRYING):
+        block.live += 1
+    node.status = status
+    if block.owner is not None and block.owner.status == SUSPENDED:
+        wake(state, block.owner)
+
+
+def wake(state: RunState, owner: Node) -> None:
+    """Something below a resting container goes on; so does its time-out."""
+    enter(state, owner, RUNNING)
+    owner.reason = None
+    state.dirty[owner] = None
+    if owner.timeout_left is not None:
+        issue(state, owner, StartTimer(f"{owner.task}!timeout", state.updated_at + owner.timeout_left))
+        owner.timeout_left = None
+
+
+def leave_live(state: RunState, node: Node) -> None:
+    """Take a step out of the counts of its list."""
+    if node.status in (RUNNING, RETRYING):
+        node.block.live -= 1
+    elif node.status == SUSPENDED:
+        node.block.resting -= 1
+
+
+def leave(state: RunState, node: Node, status: str) -> None:
+    """End a step: its tasks are withdrawn and its list counts one less."""
+    task = f"{node.key}#{node.attempt}"
+    if task in state.outstanding:
+        withdraw(state, task)
+    elif state.ending:
+        state.ending.pop(task, None)
+    if node.timers:
+        close_tasks(state, node)
+    node.ending = None
+    node.unknown = False
+    block = node.block
+    if node.status == RUNNING or node.status == RETRYING:
+        block.live -= 1
+    elif node.status == SUSPENDED:
+        block.resting -= 1
+    node.status = status
+    if block.owner is not None and block.live == 0:
+        state.quiet.append(block.owner)
+
+
+def forget_attempt(state: RunState, node: Node) -> None:
+    """Drop what belonged to the attempt before, its back-off timer included."""
+    if node.timers:
+        close_tasks(state, node)
+    node.blocks, node.passed = [], 0
+    node.memo = None
+    node.arrived = {}
+    node.waiting = None
+    node.timeout_left = None
+    node.ending = None
+    node.unknown = False
+    node.error = None
+    node.reason = None
