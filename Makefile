@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/opcode-*))
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench clean help
+.PHONY: setup demo test lint format bench soak soak-simulator soak-kills clean help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## create .venv with the kernel, every plugin and the tools
 
@@ -37,6 +37,18 @@ format: setup ## rewrite the sources in the house format
 
 bench: setup ## print the speed figures
 	$(BIN)/python -m bench
+
+soak: soak-simulator soak-kills ## hours of both: simulated runs by seed, and engines killed under load
+
+SEEDS ?= 100000
+FIRST ?= 0
+JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+
+soak-simulator: setup ## simulate SEEDS runs from FIRST on in JOBS processes; stops at the first that fails
+	$(BIN)/python -m opcode_kernel.testing.simulator --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS)
+
+soak-kills: setup ## kill -9 engines and daemons at work, and audit what they kept
+	$(BIN)/python -m tests.soak
 
 clean: ## remove everything that setup and the tools made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

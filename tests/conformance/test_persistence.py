@@ -184,7 +184,6 @@ async def _damaged(house: Any, missing: str) -> tuple[str, str]:
     return hurt, whole
 
 
-@pytest.mark.broken_history("the log is cut on purpose")
 @pytest.mark.broken_history("an event is taken out of a log")
 @pytest.mark.spec("10.20")
 async def test_a_gap_in_one_log_is_reported_and_leaves_the_other_runs_alone(house, caplog, capsys):
@@ -201,10 +200,6 @@ async def test_a_gap_in_one_log_is_reported_and_leaves_the_other_runs_alone(hous
     assert "gap" in said
 
 
-@pytest.mark.broken_history("the log is cut on purpose")
-@pytest.mark.xfail(
-    reason="a log with a gap is never folded, so the run can be neither continued nor cancelled", strict=True
-)
 @pytest.mark.broken_history("an event is taken out of a log")
 @pytest.mark.spec("10.20")
 @pytest.mark.parametrize("missing", ["step_completed", "step_started"])

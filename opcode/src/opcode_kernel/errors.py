@@ -59,12 +59,16 @@ class Failure:
         out["retryable"] = self.retryable
         return out
 
+    def to_log(self) -> dict[str, Json]:
+        """Return all of it, for the private part of an event."""
+        return {**self.to_json(), "fatal": True} if self.fatal else self.to_json()
+
     @classmethod
     def from_json(cls, data: dict[str, Json]) -> Failure:
-        """Read back what `to_json` wrote."""
+        """Read back what `to_json` or `to_log` wrote."""
         return cls(
             data["code"], data["message"], data.get("retryable", is_retryable(data["code"])),
-            data.get("details") or {}, data.get("step_id"),
+            data.get("details") or {}, data.get("step_id"), data.get("fatal", False),
         )  # fmt: skip
 
     @classmethod

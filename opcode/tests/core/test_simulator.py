@@ -45,6 +45,57 @@ def test_a_failing_seed_is_printed_with_its_definition_and_what_happened(
     assert "the history of it" in printed
 
 
+def test_a_long_campaign_says_how_far_it_is_and_where_it_could_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[int] = []
+
+    def interrupted(seed: int, vocabulary: Any) -> None:
+        if seed == 2 * campaign.PIECE + 30:
+            raise KeyboardInterrupt
+        tried.append(seed)
+
+    monkeypatch.setattr(campaign, "campaign", interrupted)
+    assert campaign.main(["--seeds", str(3 * campaign.PIECE), "--first", "10"]) == 130
+    assert tried == list(range(10, 2 * campaign.PIECE + 30))
+    said = capsys.readouterr()
+    assert said.out == f"stopped; go on with --first {10 + 2 * campaign.PIECE} --seeds {campaign.PIECE}\n"
+    assert f"{campaign.PIECE} of {3 * campaign.PIECE} seeds" in said.err
+    assert f"all below {10 + 2 * campaign.PIECE} are done" in said.err
+
+
+def test_pieces_that_come_out_of_order_count_where_all_before_them_are_done() -> None:
+    progress = campaign.Progress(0, 30)
+    for piece, reached in ((range(10, 20), 0), (range(20, 30), 0), (range(10), 30)):
+        progress.done(piece)
+        assert progress.next == reached
+
+
+def test_several_processes_try_the_seeds_of_one_campaign() -> None:
+    seeds = campaign.PIECE + 20
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "opcode_kernel.testing.simulator",
+        "--seeds",
+        str(seeds),
+        "--jobs",
+        "2",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{seeds} seeds from 0 on: every invariant holds\n"
+    assert f"{seeds} of {seeds} seeds" in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--jobs", "-1"], ["--seeds", "many"]])
+def test_a_campaign_of_nothing_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        campaign.main(wrong)
+    assert "error: argument" in capsys.readouterr().err
+
+
 def test_the_tiny_language_keeps_the_contract_of_evaluators() -> None:
     check_evaluator(TinyEvaluator())
     program = TinyEvaluator().compile("inputs.n > 1 && !(inputs.s == 'a && b') || has(inputs.x)")
@@ -76,6 +127,20 @@ def test_a_run_that_cannot_go_on_is_noticed() -> None:
     plan = compile_plan(ONE, VOCABULARY)
     with pytest.raises(InvariantBroken, match="never started"):
         Simulator(plan).finish()
+
+
+def test_a_choice_that_a_replay_makes_otherwise_is_noticed() -> None:
+    choice = {
+        "id": "c",
+        "type": "condition",
+        "config": {"expression": "inputs.n > 1", "branches": {"true": [], "false": []}},
+    }
+    plan = compile_plan({"steps": [{"id": "w", "type": "wait", "config": {"signal": "go"}}, choice | {"depends_on": ["w"]}]},
+                        VOCABULARY)  # fmt: skip
+    simulator = Simulator(plan).start({"n": 2})
+    simulator.run.state.inputs = {"n": 0}  # as if a guard could see what no event says
+    with pytest.raises(InvariantBroken, match=r"(?s)decided anew it is .*broken is: a replay makes the same choices"):
+        simulator.signal("data", None, {"signal": "go"})
 
 
 @pytest.mark.parametrize(

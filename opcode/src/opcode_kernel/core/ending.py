@@ -30,7 +30,7 @@ def complete(run: Run, node: Node, output: Json, notes: Sequence[tuple[str, dict
 
 def time_out(run: Run, node: Node, failure: Failure) -> None:
     """Fail the attempt of a step whose time is up."""
-    if not _awaits(run, node, "container_failed", {"failure": failure.to_json()}):
+    if not _awaits(run, node, "container_failed", {"failure": failure.to_log()}):
         handling.attempt_failed(run, node, failure)
 
 

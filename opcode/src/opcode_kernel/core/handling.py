@@ -45,7 +45,7 @@ def _retry(run: Run, node: Node, failure: Failure) -> None:
         "step_id": node.path, "attempt": number, "max_attempts": retry.max, "error": failure.message, "retryable": True,
         "delay_ms": delay // MILLISECOND, "code": failure.code,
     })  # fmt: skip
-    private: dict[str, Json] = {"error": failure.to_json()}
+    private: dict[str, Json] = {"error": failure.to_log()}
     if delay > 0:
         private["wake_at"] = run.now + delay
     run.emit("step_retrying", node, None, private)
@@ -67,7 +67,7 @@ def _failed_for_good(run: Run, node: Node, failure: Failure) -> None:
         if strategy == "ignore":
             run.emit("step_ignored", node, invoked)
             run.emit("step_skipped", node, {"reason": "ignored_error", "code": failure.code},
-                     {"error": failure.to_json()})  # fmt: skip
+                     {"error": failure.to_log()})  # fmt: skip
             return
         if fallback is not None:
             run.emit("step_fallback", node, {
@@ -100,7 +100,7 @@ def _emit_failed(run: Run, node: Node, failure: Failure, extra: dict[str, Json])
         payload["details"] = failure.details
     payload["attempt"] = node.attempt
     payload["duration_ms"] = 0 if node.started_at is None else (run.now - node.started_at) // MILLISECOND
-    run.emit("step_failed", node, payload, {"error": failure.to_json(), **extra})
+    run.emit("step_failed", node, payload, {"error": failure.to_log(), **extra})
 
 
 def _fallback_path(run: Run, node: Node) -> str | None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
+import structlog
 
 from opcode_kernel.collector import collector_paused
 from opcode_kernel.core.commands import RunAction
@@ -19,7 +20,7 @@ from opcode_kernel.core.messages import Message, Signal, Start
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import ACTIVE, RunState
 from opcode_kernel.core.validation import Report
-from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError
+from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError, StoreError
 from opcode_kernel.plugin.manager import Registry
 from opcode_kernel.runtime import answers
 from opcode_kernel.runtime.actions import ActionRunner
@@ -30,6 +31,7 @@ from opcode_kernel.runtime.committer import Committer
 from opcode_kernel.runtime.driver import LiveRun
 from opcode_kernel.runtime.hub import Hub, Listener
 from opcode_kernel.runtime.library import Library, Template
+from opcode_kernel.runtime.mending import mended_log
 from opcode_kernel.runtime.nursery import Nursery, open_nursery
 from opcode_kernel.runtime.options import EngineOptions as EngineOptions
 from opcode_kernel.runtime.options import wall_clock as wall_clock
@@ -243,7 +245,15 @@ class Engine:
         if row is None:
             raise NotFoundError(f"workflow {run_id!r} not found")
         template = await self.library.resolve(row.template_name, row.template_version)
-        events = await self.store.events(run_id)
+        try:
+            events = await self.store.events(run_id)
+        except StoreError as error:
+            if "gap_after" not in error.details:
+                raise
+            events = await mended_log(self.store, template.plan, row)
+            structlog.get_logger("opcode.engine").warning(
+                "a log has a gap, its step table fills it", workflow_id=run_id, error=error.message
+            )
         with collector_paused(len(events)):
             run = Run.replay(template.plan, events)
         await self.runner.remember_secrets(run.state)

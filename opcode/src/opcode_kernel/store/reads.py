@@ -69,7 +69,10 @@ class ReadSide:
                 wanted = _EVENTS_PAGE if limit is None else min(_EVENTS_PAGE, limit - len(log))
                 found = await self._rows(_EVENTS_QUERY, run_id, last, max(0, wanted))
                 if found and (found[0][0] != last + 1 or found[-1][0] != last + len(found)):
-                    raise StoreError(f"sequence gap in the events of run {run_id} after {last}", retryable=False)
+                    raise StoreError(
+                        f"sequence gap in the events of run {run_id} after {last}", retryable=False,
+                        details={"gap_after": last},
+                    )  # fmt: skip
                 with collector_paused(len(found)):
                     log += [rows.event_of(row) for row in found]
                 if len(found) < _EVENTS_PAGE:

@@ -54,6 +54,8 @@ class Redecider:
         while self._position < len(self._events):
             difference = self._decide()
             while difference is not None:
+                if difference is _MORE:
+                    return None
                 wrong = wrong or difference
                 if not self._forks:
                     return wrong
@@ -69,14 +71,19 @@ class Redecider:
         if wrong is None:
             return None
         self._run = self._restored(None)
-        if self._try(_moves(self._run, self._events, self._position, folded=True), None) is None:
+        again = self._try(_moves(self._run, self._events, self._position, folded=True), None)
+        if again is None:
             return None
+        if _MORE in (wrong, again):
+            self._run = self._restored(queues)
+            return _MORE
         return wrong
 
     def _try(self, moves: list[Move], queues: Queues | None) -> str | None:
         """Make the first of some moves that explains what follows; the run has to be as before them."""
         event = self._events[self._position]
         wrong: str | None = None
+        likeliest = f"event {event.sequence}, {event.type} of {event.step_id or 'the run'}, has no cause"
         for number, move in enumerate(moves):
             made, refused = _made(self._run, move, event.at)
             difference = refused or _difference(made, self._events, self._position)
@@ -85,9 +92,14 @@ class Redecider:
                     self._forks = [*self._forks[1 - _FORKS :], (self._position, queues, others)]
                 self._position += len(made)
                 return None
-            wrong = wrong or (difference if move is not None else None)
+            if difference is _MORE:
+                wrong = _MORE
+            elif move is None:
+                likeliest = difference
+            else:
+                wrong = wrong or difference
             self._run = self._restored(queues)
-        return wrong or f"event {event.sequence}, {event.type} of {event.step_id or 'the run'}, has no cause"
+        return wrong or likeliest
 
     def _restored(self, queues: Queues | None) -> Run:
         """Return the run as its log tells so far, with this left to do; None leaves what a fold finds."""
@@ -102,6 +114,8 @@ class Redecider:
 
 #: Forks that are remembered.
 _FORKS = 20
+#: What follows is as decided anew, but not all of it is there yet: the process was cut off, or stopped between pieces.
+_MORE = "more has to follow"
 #: Events that only a message brings about.
 _SAID = frozenset({"workflow_started", "signal_received", "workflow_interrupted"})
 
@@ -144,7 +158,7 @@ def _difference(made: Sequence[Event], events: Sequence[Event], position: int) -
         if new != old and json.dumps(new, sort_keys=True) != json.dumps(old, sort_keys=True):
             return f"event {old.sequence} is {_shown(old)}, decided anew it is {_shown(new)}"
     if position + len(made) > len(events):
-        return f"the log ends in the middle of a transition: {_shown(made[len(events) - position])} should follow"
+        return _MORE
     return None
 
 
