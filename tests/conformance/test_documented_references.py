@@ -181,3 +181,15 @@ async def test_a_branch_sees_nothing_of_another_before_the_container_ends(house)
     assert result["steps"]["p.branch_1.theirs"].get("output") == "hidden" or re.search(
         "cannot resolve", result["error"]["message"]
     )
+
+
+@pytest.mark.spec("10.26")
+async def test_what_a_discarded_attempt_of_a_container_left_is_not_seen(house):
+    """Its steps have not run yet in the attempt that counts."""
+    body = [do("look", "${{steps['each.iter_1.a'].output ?? 'none'}}"), do("a", "seen"),
+            {"id": "b", "action": "t.fail", "params": {"times": 1}, "condition": "iter.index == 1"}]  # fmt: skip
+    each = {**of("each", "loop", over=[1, 2], body=body), "retry": {"max": 1}}
+    async with house.engine() as engine:
+        result = await house.run(engine, [each, do("z", "${{steps['each.iter_1.a'].output}}")])
+    assert result["steps"]["each.iter_0.look"]["output"] == "none"
+    assert (result["status"], result["steps"]["z"]["output"]) == ("completed", "seen")

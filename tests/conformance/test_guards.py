@@ -181,3 +181,54 @@ async def test_a_skipped_step_satisfies_its_dependents_which_decide_by_their_own
         result = await house.run(engine, steps)
     assert (result["status"], house.effects()) == ("completed", ["b", "d"])
     assert result["steps"]["c"]["reason"] == "condition_false"
+
+
+@pytest.mark.spec("11.2")
+@pytest.mark.parametrize("nested", [False, True])
+async def test_a_guard_that_gave_no_answer_is_asked_again_when_an_operator_retries(house, nested):
+    """Nothing has been decided yet: the step must not run because the first answer was an error."""
+    guarded = do("a", condition="steps.gate.data.open == true")
+    steps = [ask("gate"), choose("c", guarded, depends_on=["gate"]) if nested else {**guarded, "depends_on": ["gate"]}]
+    path = "c.true.a" if nested else "a"
+    async with house.engine() as engine:
+        run_id = (await house.run(engine, steps))["workflow_id"]
+        assert (await engine.signal(run_id, "decision", payload={"choice": "go"}))["status"] == "failed"
+        answer = await engine.signal(run_id, "retry", step_id=path)
+        assert (answer["status"], house.effects()) == ("failed", [])
+        assert await house.types(engine, run_id, path) == [
+            "step_started", "step_failed", "signal_received", "step_started", "step_failed",
+        ]  # fmt: skip
+
+
+@pytest.mark.spec("11.2", "10.26")
+@pytest.mark.parametrize(
+    "guard",
+    ["steps.off.x == 1", "steps.off.output.x == 1", "steps['off'].output['x'] == 1", "steps.off.output.x.y == 1",
+     "has(steps.off.output.x)", "steps.lost.output.x == 1", "steps['if.false.never'].output.x == 1"],
+)  # fmt: skip
+async def test_a_guard_that_looks_into_a_step_without_output_counts_as_false(house, guard):
+    steps = [do("off", condition=NO), {"id": "lost", "action": "t.fail", "on_error": {"strategy": "ignore"}},
+             {"id": "if", "type": "condition", "config": {"expression": NO, "branches": {"true": [], "false": [
+                 do("never", condition=NO)]}}},
+             do("a", condition=guard, depends_on=["off", "lost", "if"])]  # fmt: skip
+    async with house.engine() as engine:
+        result = await house.run(engine, steps)
+    assert (result["status"], result["steps"]["a"]["status"], house.effects()) == ("completed", "skipped", [])
+
+
+@pytest.mark.spec("11.2", "10.1")
+@pytest.mark.parametrize(
+    "guard",
+    ["steps.r.typo == 1 || steps.off.status == 'x'", "steps.r.output.typo == 1 || steps.off.output.x == 1",
+     "steps.saved.typo == 1", "steps.saved.output.typo == 1", "steps.r.env == 'x' && !has(inputs.env)"],
+)  # fmt: skip
+async def test_a_field_that_a_step_with_an_output_lacks_is_a_mistake_whatever_else_is_absent(house, guard):
+    schema = {"type": "object", "properties": {"env": {"type": "string"}}}
+    steps = [{"id": "r", "action": "t.echo", "params": {"value": {"n": 3}}}, do("off", condition=NO),
+             {"id": "saved", "action": "t.fail", "on_error": {"strategy": "fallback_step", "fallback_step": "spare"}},
+             {"id": "spare", "action": "t.echo", "params": {"value": {"n": 4}}},
+             do("a", condition=guard, depends_on=["r", "off", "saved"])]  # fmt: skip
+    async with house.engine() as engine:
+        result = await house.run(engine, steps, {}, input_schema=schema)
+    assert (result["status"], result["steps"]["a"]["error"]["code"]) == ("failed", "EXECUTION_ERROR")
+    assert house.effects() == []

@@ -89,6 +89,16 @@ def test_a_failure_that_asks_for_a_longer_pause_gets_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "delay"),
+    [("soon", 0), ({"a": 1}, 0), ([1], 0), (True, 0), (-5, 0), (1.5, 1), (1e300, 86_400_000)],
+)
+def test_a_pause_that_makes_no_sense_is_not_taken_at_its_word(asked: Any, delay: int) -> None:
+    found = run(echo("a", retry={"max": 1}), results={"a": [fails(details={"retry_after_ms": asked}), "ok"]})
+    assert (found.events("step_retry_attempt")[0].payload or {})["delay_ms"] == delay
+    assert found.finish().status == "completed"
+
+
+@pytest.mark.parametrize(
     ("failure", "retry", "code"),
     [
         (fails(), None, "STEP_FAILED"),
@@ -107,6 +117,18 @@ def test_the_error_of_the_run_wraps_what_the_step_failed_with(failure: Reply, re
     assert outcome.error["details"]["cause"]["code"] == failure.failure.code
     assert (found.node("a").error or failure.failure).code == failure.failure.code
     assert len(found.events("step_started")) == 1
+
+
+def test_a_nested_step_without_retries_does_not_hide_that_its_container_used_up_its_own() -> None:
+    found = run(fan([echo("a", retry={"max": 0})], retry={"max": 2}), results={"p.branch_0.a": fails()})
+    assert found.finish().error["code"] == "RETRY_EXHAUSTED"
+
+
+@pytest.mark.parametrize("code", ["STEP_FAILED", "RETRY_EXHAUSTED"])
+def test_the_root_is_kept_also_where_an_action_failed_with_the_code_of_a_wrapper(code: str) -> None:
+    """As a call of a workflow does, with the error of the child."""
+    error = run(echo("a"), results={"a": fails(code, details={"child_status": "failed"})}).outcome().error
+    assert error["details"] == {"cause": {"code": code, "message": "boom", "details": {"child_status": "failed"}}}
 
 
 def test_params_are_resolved_afresh_for_each_attempt() -> None:
@@ -267,6 +289,20 @@ def test_a_run_that_waits_for_a_resting_fallback_rests() -> None:
     assert found.status == "suspended"
     assert found.node("p").status == "suspended"
     assert found.signal("decision", "ask", {"choice": "go"}).status == "completed"
+
+
+def test_a_list_does_not_wait_for_a_fallback_that_a_failing_run_will_not_start() -> None:
+    steps = (
+        echo("bad"),
+        fan([echo("n", on_error=rescue("f")), echo("m")], timeout="1h"),
+        echo("f", depends_on=["bad"]),
+    )
+    found = run(*steps, results={"bad": [HOLD, "ok"], "p.branch_0.n": fails()}).fail("bad")
+    assert found.status == "failed"
+    assert found.outcome().error["step_id"] == "bad"
+    assert (found.node("p").reason, found.node("f").status) == ("workflow_failed", "pending")
+    assert found.signal("retry", "bad").status == "completed"
+    assert (found.node("f").status, found.node("p.branch_0.m").status) == ("completed", "completed")
 
 
 def test_a_fallback_that_ends_after_its_container_starts_nothing_in_it() -> None:

@@ -95,3 +95,43 @@ def test_a_skipped_step_reads_as_null_and_deeper_paths_do_not_resolve() -> None:
     assert deeper.error["details"]["cause"]["code"] == "INTERPOLATION_ERROR"
     assert deeper.error["details"]["cause"]["details"]["reason"] == "step_skipped"
     assert run(echo("a", condition="false"), echo("b", "${{steps.a.output.x ?? 3}}")).finish().output == 3
+
+
+@pytest.mark.parametrize(("now", "status", "started"), [(True, "completed", 2), (False, "skipped", 1), ("x", "failed", 2)])
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_guard_that_gave_no_answer_is_asked_again_by_retry(now: Any, status: str, started: int, crashed: bool) -> None:
+    found = run(echo("held"), echo("a", condition="context.open"), results={"held": HOLD})
+    assert found.node("a").status == "failed"
+    found.signal("data", payload={"open": now}).succeed("held")
+    assert found.status == "failed"
+    if crashed:
+        found.crash()
+    found.signal("retry", "a")
+    assert found.node("a").status == status
+    assert found.status == ("failed" if status == "failed" else "completed")
+    assert len(found.events("step_started", step="a")) == started
+
+
+def test_a_guard_that_was_answered_after_a_retry_is_not_asked_a_third_time() -> None:
+    found = run(echo("held"), echo("a", condition="context.open"), echo("b", depends_on=["a"]), results={"held": HOLD, "a": HOLD})
+    found.signal("data", payload={"open": True}).succeed("held").signal("retry", "a")
+    assert found.node("a").status == "running"
+    found.signal("data", payload={"open": False}).fail("a").signal("retry", "a")
+    assert found.succeed("a").status == "completed"
+    assert not found.events("step_skipped")
+
+
+def test_the_guard_of_a_hook_is_asked_each_time_the_run_ends() -> None:
+    found = simulated(
+        {"steps": [echo("a")], "on_error": echo("h", condition="context.tell == true"), "context": {"tell": False}},
+        VOCABULARY, results={"a": HOLD},
+    )  # fmt: skip
+    found.fail("a")
+    assert found.node("h").reason == "condition_false"
+    found.signal("retry", "a").fail("a")
+    assert found.status == "failed"
+    assert len(found.events("step_skipped", step="h")) == 2
+    assert not found.events("step_started", step="h")
+    found.signal("retry", "a").signal("data", payload={"tell": True}).fail("a")
+    assert found.status == "failed"
+    assert found.node("h").status == "completed"

@@ -179,3 +179,11 @@ def test_a_secret_is_refused_where_the_value_would_be_shown() -> None:
     assert (
         run(ask(prompt_context="${{secrets.P}}?")).finish().error["details"]["cause"]["code"] == "INTERPOLATION_ERROR"
     )
+
+
+def test_a_hook_finds_null_where_the_end_has_nothing_to_tell() -> None:
+    told = {"id": "${{workflow.error.step_id}}", "code": "${{workflow.error.code}}", "output": "${{workflow.output}}"}
+    found = run(echo("a"), more={"timeout": "5s", "on_error": echo("h", told)}, results={"a": HOLD})
+    assert found.pass_time("5s").node("h").output == {"id": None, "code": "TIMEOUT_ERROR", "output": None}
+    done = run(echo("a"), more={"on_complete": echo("h", {"error": "${{workflow.error}}"})})
+    assert done.node("h").output == {"error": None}

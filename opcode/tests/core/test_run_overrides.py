@@ -219,3 +219,26 @@ def test_skipping_a_step_whose_fallback_was_cut_short_does_not_start_the_fallbac
     assert found.status == "failed"
     assert found.signal("skip", "p.branch_0.a").status == "completed"
     assert len(found.events("step_started", step="p.branch_0.f")) == 1
+
+
+def test_what_an_operator_repeats_with_its_container_is_repeated_by_consent() -> None:
+    """A service that knows the idempotency key of the first attempt would not do it again."""
+    found = run(fan([echo("x"), echo("y")]), results={"p.branch_0.y": HOLD}).fail("p.branch_0.y")
+    found.signal("retry", "p.branch_0.y").fail("p.branch_0.y").signal("retry", "p").succeed("p.branch_0.y")
+    assert found.status == "completed"
+    assert (found.node("p.branch_0.x").operator_attempt, found.node("p.branch_0.y").operator_attempt) == (2, 3)
+
+
+def test_an_automatic_retry_of_a_container_needs_no_consent() -> None:
+    found = run(fan([echo("x"), echo("y")], retry={"max": 1}), results={"p.branch_0.y": HOLD})
+    found.fail("p.branch_0.y").succeed("p.branch_0.y")
+    assert (found.status, found.node("p").attempt) == ("completed", 2)
+    assert (found.node("p.branch_0.x").operator_attempt, found.node("p.branch_0.y").operator_attempt) == (1, 1)
+
+
+def test_a_hook_that_runs_again_has_all_its_retries_again_and_a_consent_of_its_own() -> None:
+    hook = echo("h", retry={"max": 1})
+    found = run(echo("a"), more={"on_error": hook}, results={"a": fails(), "h": fails()})
+    assert (found.node("h").attempt, found.node("h").operator_attempt) == (2, 1)
+    found.signal("retry", "a")
+    assert (found.node("h").attempt, found.node("h").operator_attempt, found.node("h").retry_count) == (4, 2, 1)

@@ -9,6 +9,7 @@ import pytest
 import opcode_steps
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended, Interrupted, Start
+from opcode_kernel.core.run import Run
 from opcode_kernel.errors import ConflictError, Failure
 from opcode_kernel.testing.simulator import Simulator, simulated
 from opcode_kernel.testing.steps import ask, echo, fan, wait
@@ -128,6 +129,19 @@ def test_safe_tasks_go_on_and_only_the_others_are_parked() -> None:
     assert (found.status, found.node("a").status, found.node("b").status) == ("active", "running", "suspended")
     found.succeed("a")
     assert found.status == "suspended"
+
+
+def test_what_was_left_over_goes_on_in_an_active_run() -> None:
+    """The process ended between two steps while everything else rested: no step starts in a suspended run."""
+    found = run(echo("a"), ask(), fan([echo("b")], depends_on=["a"]), results={"a": HOLD})
+    found.succeed("a", 1)
+    (done,) = found.events("step_completed", step="a")
+    left = Run.replay(found.plan, found.log[: done.sequence])
+    status = "active"
+    for event in left.handle(Interrupted("process_restart", suspend=False), found.now).events:
+        status = {"workflow_suspended": "suspended", "workflow_resumed": "active"}.get(event.type, status)
+        assert (event.type, status) != ("step_started", "suspended")
+    assert (left.state.status, left.state.nodes["p.branch_0.b"].status) == ("active", "running")
 
 
 def test_a_run_without_an_owner_is_told_once() -> None:

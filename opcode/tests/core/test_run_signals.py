@@ -179,3 +179,24 @@ def test_a_signal_before_its_wait_is_kept_and_the_latest_counts() -> None:
 
 def test_data_for_a_run_that_is_over_is_refused() -> None:
     refuses(run(echo("a")), ConflictError, "the workflow is completed", "data", None, {"k": 1})
+
+
+def test_of_two_that_wait_since_the_same_moment_the_one_that_started_first_is_woken() -> None:
+    """Not the one that stands first in the definition."""
+    nothing = {"id": "x", "type": "condition", "config": {"expression": "true", "branches": {"true": []}}}
+    found = run({**wait("late", signal="go"), "depends_on": ["x"]}, wait("early", signal="go"), nothing)
+    found.signal("data", None, {"signal": "go"})
+    assert (found.node("early").status, found.node("late").status) == ("completed", "suspended")
+
+
+def test_the_same_decision_again_without_a_step_id_changes_nothing_either() -> None:
+    found = run(ask(), wait(signal="go")).signal("decision", None, {"choice": "go"}, agent_id="me")
+    length = len(found.log)
+    found.signal("decision", None, {"choice": "go"}, agent_id="me")
+    assert len(found.log) == length
+    for choice, agent in (("no", "me"), ("go", "you")):
+        refuses(found, NotFoundError, "no pending", "decision", None, {"choice": choice}, agent_id=agent)
+    found.signal("data", None, {"signal": "go"})
+    length = len(found.log)
+    found.signal("decision", None, {"choice": "go"}, agent_id="me")
+    assert (found.status, len(found.log)) == ("completed", length)

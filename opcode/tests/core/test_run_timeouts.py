@@ -9,11 +9,12 @@ import pytest
 
 import opcode_steps
 from opcode_kernel.core.messages import TimerFired
+from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import ConflictError
 from opcode_kernel.testing.simulator import Simulator, simulated
 from opcode_kernel.testing.steps import ask, echo, fan, wait
 from opcode_kernel.testing.vocabulary import vocabulary_of
-from opcode_kernel.testing.world import HOLD, fails, succeeds
+from opcode_kernel.testing.world import HOLD, Reply, fails, succeeds
 
 VOCABULARY = vocabulary_of(opcode_steps.opcode_step_types())
 
@@ -33,6 +34,7 @@ def kinds(found: Simulator, step: str) -> list[str]:
 
 
 MINUTE_LIMIT = {"timeout": "1m"}
+HOUR = 3600 * SECOND
 
 
 def test_each_attempt_has_the_full_step_time_out() -> None:
@@ -104,12 +106,14 @@ def test_the_budget_may_suspend_the_run_and_a_retry_grants_a_fresh_one() -> None
     assert found.succeed("a", 1).outcome().output == 1
 
 
-def test_the_budget_suspends_a_run_in_which_a_wait_goes_on() -> None:
+def test_the_budget_interrupts_a_sleep_like_anything_else_that_runs() -> None:
+    """With a fresh budget of its own the run would never be stopped by it."""
     steps = [echo("a"), wait(duration="70s"), echo("b", depends_on=["w"])]
     found = run(*steps, more={"timeout": "1m", "on_timeout": "suspend"}, results={"a": HOLD}).pass_time("1m")
-    assert found.status == "suspended"
-    assert found.pass_time("10s").node("b").status == "completed"
-    assert found.status == "suspended"
+    assert found.pass_time("5h").status == "suspended"
+    assert {found.node(path).reason for path in ("a", "w")} == {"interrupted"}
+    found.signal("retry", "w")
+    assert (found.node("w").attempt, found.node("w").reason, found.node("a").reason) == (2, "timer", "interrupted")
 
 
 def test_waiting_for_a_decision_is_not_charged_but_a_wait_is() -> None:
@@ -194,3 +198,32 @@ def test_a_wait_for_a_signal_or_a_time_takes_whichever_is_first() -> None:
     assert late == {"waited": 3_600_000, "signal": "go", "timed_out": True}
     found = run(wait(**both)).pass_time("1s").signal("data", None, {"signal": "go", "n": 1})
     assert found.outcome().output == {"signal": "go", "payload": {"signal": "go", "n": 1}}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_time_out_of_a_container_goes_on_while_a_wait_is_part_of_what_it_rests_for(order: int) -> None:
+    branches = [[wait(signal="go")], [ask()]][::order]
+    found = run(fan(*branches, timeout="10s"))
+    assert (found.status, found.pass_time("11s").status) == ("suspended", "failed")
+
+
+@pytest.mark.parametrize("duration", ["30s", "2h"])
+def test_a_sleep_that_the_budget_cut_short_goes_on_by_retry_alone(duration: str) -> None:
+    more = {"timeout": "10s", "on_timeout": "suspend"}
+    found = run(wait(duration=duration), echo("b", depends_on=["w"]), more=more)
+    assert found.pass_time("11s").status == "suspended"
+    assert (found.node("w").status, found.node("w").reason) == ("suspended", "interrupted")
+    assert found.pass_time("3h").status == "suspended"
+    found.signal("retry")
+    assert (found.node("w").attempt, found.node("w").reason) == (2, None if duration == "30s" else "timer")
+
+
+def test_a_run_rests_for_a_long_sleep_beside_a_child_that_rests() -> None:
+    found = run(wait(duration="4h"), echo("call"), echo("c"), results={"call": Reply(rests=True, after=5 * HOUR)})
+    found.pass_time("4h")
+    assert found.node("w").status == "completed"
+    suspended = found.events("workflow_suspended")[0]
+    assert (suspended.at, suspended.payload) == (
+        found.log[0].at + 5 * HOUR // 2, {"reason": "timer", "steps": ["w", "call"]}
+    )  # fmt: skip
+    assert found.finish().status == "completed"

@@ -302,3 +302,20 @@ def test_any_json_decodes_or_is_refused_with_problems(params: dict[str, Json]) -
 def test_rest_and_the_known_names_share_out_all_that_was_given(params: dict[str, Json]) -> None:
     values = ParamsDecoder(Open).decode({**params, "message": "m"})
     assert values.rest == {name: value for name, value in params.items() if name not in ("message", "text")}
+
+
+def test_values_are_the_actions_own_to_change() -> None:
+    """What stands in the params of one step may be the output of another, or the definition itself."""
+
+    @dataclass(frozen=True, slots=True)
+    class Loose:
+        value: Json
+        rows: list[Json]
+        more: Rest = field(default_factory=dict)
+
+    given = {"value": {"a": [1]}, "rows": [{"b": 2}], "other": {"c": [3]}}
+    decoded = ParamsDecoder(Loose).decode(given)
+    decoded.value["a"].append("changed")
+    decoded.rows[0]["b"] = "changed"
+    decoded.more["other"]["c"].clear()
+    assert given == {"value": {"a": [1]}, "rows": [{"b": 2}], "other": {"c": [3]}}

@@ -65,6 +65,20 @@ def test_failures_that_arrive_while_open_do_not_prolong_the_cooldown():
     assert [note[0] for note in breakers.admit("a", "h", COOLDOWN)] == ["circuit_breaker_half_open"]
 
 
+@pytest.mark.parametrize("late", [BROKEN, Failure("ASSERTION_FAILED", "no"), None])
+@pytest.mark.parametrize("when", ["open", "half open"])
+def test_a_call_from_before_the_circuit_opened_does_not_decide_for_the_probe(when, late):
+    breakers = opened()
+    if when == "half open":
+        breakers.admit("a", "h", COOLDOWN)
+    assert breakers.report("a", "h", late, COOLDOWN, probe=False) == []
+    if when == "open":
+        breakers.admit("a", "h", COOLDOWN)
+    with pytest.raises(ActionError, match="blocked"):
+        breakers.admit("a", "h", COOLDOWN)
+    assert [note[0] for note in breakers.report("a", "h", None, COOLDOWN)] == ["circuit_breaker_closed"]
+
+
 def test_only_one_probe_is_admitted_and_its_outcome_decides():
     breakers = opened()
     breakers.admit("a", "h", COOLDOWN)

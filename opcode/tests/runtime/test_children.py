@@ -178,6 +178,32 @@ async def test_a_resting_child_of_a_lost_race_is_cancelled_although_its_parent_g
     assert world.status(run_id) == "suspended"
 
 
+@pytest.mark.parametrize("lose", ["data", "cancel"])
+async def test_resting_children_that_nobody_waits_for_any_more_are_looked_at_once(world, until, lose):
+    """A branch key may hold what separates the parts of a task's name; and many children cost as many reads, not the square."""
+    losers = [
+        [{"id": f"c{index}", "type": "condition",
+          "config": {"expression": "'go!#'", "branches": {"go!#": [call("child", timeout="1h")]}}}]
+        for index in range(12)
+    ]  # fmt: skip
+    quick = {"id": "quick", "type": "wait", "config": {"signal": "go"}}
+    race = {"id": "race", "type": "parallel", "config": {"mode": "race", "branches": [*losers, [quick]]}}
+    gate = {"id": "gate", "type": "reasoning", "config": {"prompt_context": "?"}, "depends_on": ["race"]}
+    async with world.engine() as engine:
+        await family(engine, [ASK], [race, gate])
+        run_id = (await engine.run("parent", agent_id="me"))["workflow_id"]
+        children = [row.id for row in world.store._runs.values() if row.parent_run_id == run_id]
+        loads = []
+        load = engine.load
+        engine.load = lambda run_id: loads.append(run_id) or load(run_id)
+        await engine.signal(run_id, lose, payload={"signal": "go"})
+        await until(lambda: {world.status(child_id) for child_id in children} == {"cancelled"})
+        await until(lambda: not engine.live)
+    assert len(children) == len(losers)
+    assert world.status(run_id) == ("suspended" if lose == "data" else "cancelled")
+    assert len(loads) <= 3 * len(children) + 1
+
+
 async def test_a_template_that_calls_itself_stops_at_the_depth_limit(world):
     async with world.engine(pool_size=1) as engine:
         await engine.define("self", {"steps": [call("self")]}, agent_id="me")

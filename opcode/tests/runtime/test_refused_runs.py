@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
-from opcode_kernel import DefinitionError, NotFoundError
+from opcode_kernel import DefinitionError, InterpolationError, NotFoundError
 from opcode_kernel.store.base import TemplateRow
 
 pytestmark = pytest.mark.anyio
@@ -135,6 +136,25 @@ async def test_a_child_that_is_refused_leaves_no_row_and_its_step_is_not_repeate
     assert result["error"]["code"] == "NON_RETRYABLE"
     assert "step_retrying" not in await world.types(result["workflow_id"])
     assert [row.template_name for row in world.store._runs.values()] == ["parent"]
+
+
+async def test_a_run_whose_context_cannot_be_resolved_is_refused_and_leaves_nothing(world):
+    async with world.engine() as engine:
+        await engine.define(
+            "t", {"steps": PLAIN, "context": {"intent": "${{inputs.o.deep}}"}}, agent_id="me",
+            input_schema={"properties": {"o": {}}},
+        )  # fmt: skip
+        await engine.define("parent", {"steps": [call("t", {"o": {}})]}, agent_id="me")
+        for key in (None, "once", "once"):
+            with pytest.raises(InterpolationError, match="there is no 'deep'"), anyio.fail_after(5):
+                await engine.run("t", agent_id="me", params={"o": {}}, idempotency_key=key)
+        assert not engine.live
+        assert world.store._runs == {}
+        with anyio.fail_after(5):
+            result = await engine.run("parent", agent_id="me")
+        assert (await engine.run("t", agent_id="me", params={"o": {"deep": "x"}}, idempotency_key="once"))["output"]
+    error = result["steps"]["call"]["error"]
+    assert (error["code"], error["retryable"]) == ("INTERPOLATION_ERROR", False)
 
 
 async def test_a_stored_definition_is_validated_again_before_it_runs(world):

@@ -119,3 +119,19 @@ async def test_many_timers_that_are_due_at_once_fire_a_few_at_a_time_and_others_
         await serving(timers, 1)
     assert fired == [f"t{number:04}" for number in range(1_000)]
     assert max(after - before for before, after in pairwise([0, *seen])) <= 256
+
+
+async def test_a_clock_that_was_set_forward_makes_timers_late_by_no_more_than_the_patience():
+    fired, ahead = [], 0
+    timers = Timers(
+        lambda: ahead + round(anyio.current_time() * 1_000_000), lambda run, task: fired.append(task), patience=1.0
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(timers.serve)
+        timers.arm("r", "t", 7_200_000_000 + round(anyio.current_time() * 1_000_000))
+        await anyio.sleep(10)
+        assert fired == []
+        ahead = 7_200_000_000
+        await anyio.sleep(1)
+        assert fired == ["t"]
+        tasks.cancel_scope.cancel()

@@ -133,6 +133,14 @@ OF_OPEN = "run_id = (select id from runs where start_key = 'open')"
         (sql("update decisions set status = 'resolved' where status = 'pending'"), laws.FOLD, "the decision row of"),
         (sql("delete from runs where start_key = 'open'"), laws.FOLD, "no row of it"),
         (
+            sql("update events set payload = json_set(payload, '$.result', 'no') where type = 'condition_evaluated'"),
+            laws.REPLAY, "decided anew it is condition_evaluated of pick",
+        ),
+        (
+            sql("update events set private = json_set(private, '$.memo.items[1]', 'z') where type = 'loop_iter_started'"),
+            laws.REPLAY, "decided anew it is loop_iter_started of each",
+        ),
+        (
             sql("update events set private = json_remove(private, '$.open') where type = 'loop_iter_started'"),
             laws.FOLD, "cannot be folded",
         ),

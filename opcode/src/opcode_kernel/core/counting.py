@@ -72,6 +72,6 @@ def forget_attempt(state: RunState, node: Node) -> None:
     node.waiting = None
     node.timeout_left = None
     node.ending = None
-    node.unknown = False
+    node.unknown = node.unanswered = False
     node.error = None
     node.reason = None

@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import replace
 
 from opcode_kernel.core.definition import Retry
-from opcode_kernel.core.times import SECOND
+from opcode_kernel.core.times import MILLISECOND, SECOND
 from opcode_kernel.errors import Failure, Json
 
 #: No back-off is longer than this, whatever the arithmetic says (spec 01 section 6.2).
 DELAY_CEILING = 3600 * SECOND
+#: Nor is a pause that the other side asked for, which may be longer than ours.
+_ASKED_CEILING = 24 * DELAY_CEILING
 
 
 def retry_delay(retry: Retry, number: int, seed: str) -> int:
@@ -36,11 +38,17 @@ def retry_delay(retry: Retry, number: int, seed: str) -> int:
     return delay
 
 
+def asked_delay(failure: Failure) -> int:
+    """Return the microseconds that a failure asks to wait at least; what is no number above zero asks for nothing."""
+    asked = failure.details.get("retry_after_ms")
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not asked > 0:
+        return 0
+    return int(min(asked, _ASKED_CEILING // MILLISECOND)) * MILLISECOND
+
+
 def run_error(failure: Failure, retry: Retry | None, *, exhausted: bool) -> Failure:
     """Wrap what a step failed with as the error of the run (spec 01 section 6.3); the root stays in `details.cause`."""
-    if failure.code in ("RETRY_EXHAUSTED", "STEP_FAILED") or (
-        failure.code == "NON_RETRYABLE" and "cause" in failure.details
-    ):
+    if failure.code in ("RETRY_EXHAUSTED", "STEP_FAILED", "NON_RETRYABLE") and "cause" in failure.details:
         return failure
     if not failure.retryable:
         code = "NON_RETRYABLE"

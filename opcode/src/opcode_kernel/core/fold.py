@@ -57,9 +57,14 @@ def left_over(state: RunState) -> tuple[list[Node], list[Node], list[Node]]:
     """
     return (
         [node for node in dict.fromkeys(state.ready) if node.status == PENDING],
-        [node for node in dict.fromkeys(state.touched) if node.status in (RUNNING, SUSPENDED)],
+        [node for node in dict.fromkeys(state.touched) if node.status in (RUNNING, SUSPENDED) and not _is_parked(node)],
         [node for node in dict.fromkeys(state.quiet) if node.status == RUNNING],
     )
+
+
+def _is_parked(node: Node) -> bool:
+    """Whether the step itself was interrupted, and not only what is in it: nobody asks it before it is repeated."""
+    return node.reason == "interrupted" and not node.blocks
 
 
 def settle_work(state: RunState) -> None:

@@ -152,6 +152,10 @@ def create(state: RunState, block: Block, index: int) -> Node:
     """Make the node of a step in a list."""
     node = Node(block.plan.steps[index], block)
     block.nodes[index] = node
+    before, owner = state.nodes.get(node.path), block.owner
+    if before is not None and owner is not None:
+        # A container that an operator repeats repeats what is in it by the same consent.
+        node.operator_attempt = before.operator_attempt + block.consent - before.block.consent
     state.nodes[node.path] = node
     return node
 

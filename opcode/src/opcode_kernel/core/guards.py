@@ -19,10 +19,11 @@ def guard_holds(state: RunState, node: Node) -> dict[str, Json] | None:
     assert program is not None
     verdict: dict[str, Json] = {"reason": "condition_false", "condition": node.plan.guard_text}
     scope = Scope(state, node.block)
+    values = scope.select(program.references)
     try:
-        value = program.evaluate(scope.select(program.references))
+        value = program.evaluate(values)
     except ExpressionError as error:
-        missing = _missing(state, scope, program, error)
+        missing = _missing(state, scope, program, error.missing) if error.missing else _below(scope, program, values)
         if missing is None:
             raise
         return {**verdict, **missing}
@@ -34,15 +35,37 @@ def guard_holds(state: RunState, node: Node) -> dict[str, Json] | None:
     return None if value else verdict
 
 
-def _missing(state: RunState, scope: Scope, program: Program, error: ExpressionError) -> dict[str, Json] | None:
-    """Two absences count as false: an optional input not supplied, and a step that did not run or has no output."""
-    if error.missing is None:
-        return None
-    name = error.missing
+def _missing(state: RunState, scope: Scope, program: Program, name: str) -> dict[str, Json] | None:
+    """Two absences count as false: an optional input not supplied, and a step that did not run or has no output.
+
+    A step that has an output without the field is neither, whatever else is absent.
+    """
+    absent: str | None = None
+    for step_id, fields in program.references.steps.items():
+        found = scope.find(step_id)
+        if found is None or not found.is_terminal:
+            absent = absent or (step_id if name == step_id else None)
+        elif (output := found.stand_in.output) is None:
+            absent = absent or (step_id if name in fields or "" in fields else None)
+        elif name in fields and not (isinstance(output, dict) and name in output):
+            return None
     if name in program.references.inputs and name in state.plan.optional_inputs and name not in state.inputs:
         return {"missing_input": name}
-    for step_id in program.references.steps:
-        found = scope.find(step_id)
-        if found is None or not found.is_terminal or found.output is None:
-            return {"missing_step": step_id}
-    return None
+    return {"missing_step": absent} if absent else None
+
+
+def _below(scope: Scope, program: Program, values: dict[str, Json]) -> dict[str, Json] | None:
+    """Tell whether the guard only fails because it looks into the output of a step that has none: an empty one is false."""
+    steps: dict[str, Json] = values.get("steps") or {}
+    empty: dict[str, Json] = {
+        step_id: {**steps[step_id], "output": {}}
+        for step_id, fields in program.references.steps.items()
+        if "output" in fields and (found := scope.find(step_id)) and step_id in steps and found.stand_in.output is None
+    }
+    if not empty:
+        return None
+    try:
+        holds = program.evaluate({**values, "steps": {**steps, **empty}})
+    except ExpressionError as error:
+        holds = None if error.missing is None else False
+    return {"missing_step": next(iter(empty))} if holds is False else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opcode_kernel.core.failure import retry_delay, through_container
+from opcode_kernel.core.failure import asked_delay, retry_delay, through_container
 from opcode_kernel.core.state import PENDING, Block, Node
 from opcode_kernel.core.times import MILLISECOND
 from opcode_kernel.errors import Failure, Json
@@ -24,7 +24,7 @@ def attempt_failed(run: Run, node: Node, failure: Failure, *, final: bool = Fals
     if not final and _may_retry(run, node, failure):
         _retry(run, node, failure)
     else:
-        _failed_for_good(run, node, failure)
+        _failed_for_good(run, node, failure, {"unanswered": True} if final else {})
 
 
 def _may_retry(run: Run, node: Node, failure: Failure) -> bool:
@@ -40,7 +40,7 @@ def _retry(run: Run, node: Node, failure: Failure) -> None:
     assert retry is not None
     number = node.retry_count + 1
     delay = retry_delay(retry, number, f"{run.state.run_id}/{node.key}/{number}")
-    delay = max(delay, int(failure.details.get("retry_after_ms") or 0) * MILLISECOND)
+    delay = max(delay, asked_delay(failure))
     run.emit("step_retry_attempt", node, {
         "step_id": node.path, "attempt": number, "max_attempts": retry.max, "error": failure.message, "retryable": True,
         "delay_ms": delay // MILLISECOND, "code": failure.code,
@@ -53,7 +53,7 @@ def _retry(run: Run, node: Node, failure: Failure) -> None:
         run.start(node)
 
 
-def _failed_for_good(run: Run, node: Node, failure: Failure) -> None:
+def _failed_for_good(run: Run, node: Node, failure: Failure, extra: dict[str, Json]) -> None:
     handler = node.plan.on_error
     strategy = handler.strategy if handler is not None else None
     if failure.fatal and strategy in ("ignore", "fallback_step", "retry"):
@@ -74,7 +74,8 @@ def _failed_for_good(run: Run, node: Node, failure: Failure) -> None:
                 "original_step": node.path, "fallback_step": fallback, "original_error": failure.message,
             })  # fmt: skip
     abort = failure.fatal or strategy == "fail_workflow"
-    _emit_failed(run, node, failure, {"abort": "root"} if abort else {"fallback": fallback} if fallback else {})
+    follows: dict[str, Json] = {"abort": "root"} if abort else {"fallback": fallback} if fallback else {}
+    _emit_failed(run, node, failure, {**follows, **extra})
     if abort:
         _abort(run, node, failure)
 

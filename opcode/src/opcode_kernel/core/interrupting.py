@@ -26,6 +26,7 @@ def interrupt(run: Run, message: Interrupted) -> None:
         park_all(run, message.keep)
     else:
         ending.finish_all(run)
+        run.carry_on()
         # What this owner has started itself is not interrupted.
         park(run, message.keep.union(command.task for command in state.issued))
     live, resting = state.root.live or state.hooks.live, state.root.resting or state.hooks.resting

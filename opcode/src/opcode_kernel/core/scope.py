@@ -143,10 +143,15 @@ class Scope:
         return node if node is not None and self._is_visible(node) else None
 
     def _is_visible(self, node: Node) -> bool:
-        """Branches are isolated: a step of another branch shows only once the container is done."""
+        """Branches are isolated: a step of another branch shows only once the container is done.
+
+        What an earlier attempt of a container left behind shows no more.
+        """
         own = set(self._chain())
         block = node.block
         while block.owner is not None:
+            if block.attempt != block.owner.attempt:
+                return False
             if block not in own and not block.owner.is_terminal and not (block.ended and block.index is not None):
                 return False
             block = block.owner.block

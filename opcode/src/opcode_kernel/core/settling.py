@@ -11,10 +11,9 @@ from opcode_kernel.core import ending
 from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.failure import run_error, with_others
 from opcode_kernel.core.handling import skip_blocks, skip_running
-from opcode_kernel.core.interpolation import split_holes
-from opcode_kernel.core.scope import Scope
+from opcode_kernel.core.output import output_of
 from opcode_kernel.core.starting import begin_hook, hook_node
-from opcode_kernel.core.state import ACTIVE, COMPLETED, FAILED, PENDING, RUNNING, SUSPENDED, Node
+from opcode_kernel.core.state import ACTIVE, FAILED, PENDING, RUNNING, SUSPENDED, Node
 from opcode_kernel.core.times import MILLISECOND, SECOND, duration_text
 from opcode_kernel.errors import Failure, Json, OpcodeError
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A sleep longer than this, with nothing else going on, suspends the run (spec 01 section 7.1).
 LONG_WAIT = 60 * SECOND
+#: The reasons of steps that wait for the time or for a signal.
+WAITS = ("signal", "timer")
 
 
 def rest_containers(run: Run) -> None:
@@ -35,8 +36,9 @@ def rest_containers(run: Run) -> None:
         open_blocks = owner.open_blocks()
         if open_blocks and all(block.suspended for block in open_blocks):
             resting = [node.last_resort for block in open_blocks for node in block.nodes if node is not None]
-            reason = next(node.reason for node in resting if node.status == SUSPENDED)
-            run.emit("step_suspended", owner, {"reason": reason})
+            reasons = [node.reason for node in resting if node.status == SUSPENDED]
+            # A wait is charged to the time-out of what it is part of, whatever else is awaited beside it.
+            run.emit("step_suspended", owner, {"reason": next((r for r in reasons if r in WAITS), reasons[0])})
 
 
 def settle(run: Run) -> bool:
@@ -48,7 +50,7 @@ def settle(run: Run) -> bool:
     if root.plan.fallbacks and _skip_unneeded_fallbacks(run):
         return True
     if root.live or hooks.live:
-        return _rest_long_waits(run)
+        return _fail(run) if state.failures and _is_stuck(run) else _rest_long_waits(run)
     if state.closing is not None:
         return _after_hook(run)
     if state.failures and not _asks_operator(run):
@@ -58,6 +60,14 @@ def settle(run: Run) -> bool:
             _suspend(run)
         return False
     return _complete(run)
+
+
+def _is_stuck(run: Run) -> bool:
+    """Whether all that is live are lists that wait for a fallback which a run that is bound to fail does not start."""
+    return run.state.closing is None and not _asks_operator(run) and all(
+        isinstance(command, StartTimer) and command.task.endswith(("!timeout", "!decision"))
+        for command in run.state.outstanding.values()
+    )  # fmt: skip
 
 
 def _asks_operator(run: Run) -> bool:
@@ -91,6 +101,8 @@ def _rest_long_waits(run: Run) -> bool:
     waiting: list[str] = []
     for command in run.state.outstanding.values():
         if isinstance(command, RunAction):
+            if command.task in run.state.away:
+                continue
             return False
         _name, _, purpose = command.task.rpartition("!")
         if purpose in ("retry", "grace") or (purpose == "wait" and command.at - run.now <= LONG_WAIT):
@@ -133,7 +145,7 @@ def suspend_now(run: Run, reason: str) -> None:
 def _fail(run: Run) -> bool:
     state = run.state
     for node in state.root.nodes:
-        if node is not None and node.status == SUSPENDED:
+        if node is not None and node.status in (RUNNING, SUSPENDED):
             skip_blocks(run, node, "workflow_failed")
             run.emit("step_skipped", node, {"reason": "workflow_failed"}, {"final": True})
     node, failure = state.failures[0]
@@ -147,7 +159,7 @@ def _wrapped(run: Run, node: Node, failure: Failure) -> Failure:
     at: Node | None = run.state.nodes.get(failure.step_id or "", node)
     while at is not None:
         retry = at.plan.retry
-        if retry is not None and at.retry_count >= retry.max:
+        if retry is not None and 1 <= retry.max <= at.retry_count:
             return run_error(failure, retry, exhausted=True)
         at = at.block.owner
     return run_error(failure, node.plan.retry, exhausted=False)
@@ -160,35 +172,10 @@ def close_failed(run: Run, error: Failure) -> bool:
 
 def _complete(run: Run) -> bool:
     try:
-        output = _output(run)
+        output = output_of(run.state)
     except OpcodeError as error:
         return close_failed(run, Failure.of(error))
-    check = run.plan.check_output
-    violations = check(output) if check is not None else []
-    if violations:
-        first = violations[0].removeprefix(": ")  # the pointer to the output itself is empty
-        return close_failed(run, Failure(
-            "VALIDATION_ERROR", f"the output of the workflow does not satisfy output_schema: {first}",
-            retryable=False, details={"violations": violations},
-        ))  # fmt: skip
     return _close(run, {"status": "completed", "output": output}, run.plan.on_complete)
-
-
-def _output(run: Run) -> Json:
-    """The template if there is one, else the single leaf's output, else an object keyed by leaf."""
-    template = run.plan.output
-    state = run.state
-    if template is not None:
-        return split_holes(template.resolve(Scope(state, state.root)))[0]
-    nodes = state.root.nodes
-    outputs = {
-        node.path: node.output if node.status is COMPLETED else node.stand_in.output
-        for index in run.plan.root.leaves
-        if (node := nodes[index]) is not None
-    }
-    if len(outputs) == 1:
-        return next(iter(outputs.values()))
-    return outputs if any(value is not None for value in outputs.values()) else None
 
 
 def _close(run: Run, closing: dict[str, Json], hook: int | None) -> bool:
@@ -235,6 +222,7 @@ def time_out(run: Run) -> None:
             cancel(run, "timeout", None)
         case "suspend":
             park_all(run, frozenset())
+            _park_sleeps(run)
             _suspend(run, "timeout")
         case _:
             skip_running(run, "workflow_failed")
@@ -284,6 +272,15 @@ def park(run: Run, keep: frozenset[str]) -> list[str]:
         run.emit("step_suspended", node, payload)
     rest_containers(run)
     return parked
+
+
+def _park_sleeps(run: Run) -> None:
+    """Suspend every step that only sleeps: without its own consent the run would go on by itself."""
+    for task in [task for task in run.state.timed if task.endswith("!wait")]:
+        node = run.state.timed[task]
+        if node.reason != "signal":
+            run.emit("step_suspended", node, {"reason": "interrupted"})
+    rest_containers(run)
 
 
 def is_safe(command: RunAction) -> bool:

@@ -85,6 +85,8 @@ def _pending_decision(run: Run, signal: Signal) -> DecisionState | None:
     if signal.step_id is None:
         if len(pending) == 1 and not state.is_terminal:
             return pending[0]
+        if not pending and _is_last_answer(run, signal):
+            return None
         if state.is_terminal:
             raise conflict(run, "a decision")
         if not pending:
@@ -115,13 +117,25 @@ def _check_repeated(run: Run, signal: Signal) -> None:
         raise _nothing_asked(run, signal.step_id or "")
     last = [decision for decision in past if decision.node is node][-1]
     resolution = last.resolution or {}
-    same = last.status == "resolved" and resolution.get("choice") == signal.payload.get("choice")
-    if same and resolution.get("resolved_by") == signal.agent_id:
+    if _is_answer(last, signal):
         return
     raise ConflictError(
         f"the decision for step {node.path} is already {last.status}",
         details={"decision_id": last.id, "status": last.status, "choice": resolution.get("choice")},
     )
+
+
+def _is_answer(decision: DecisionState, signal: Signal) -> bool:
+    """Whether a decision was resolved by the same agent with the same choice."""
+    given = decision.resolution or {}
+    same = decision.status == "resolved" and given.get("choice") == signal.payload.get("choice")
+    return same and given.get("resolved_by") == signal.agent_id
+
+
+def _is_last_answer(run: Run, signal: Signal) -> bool:
+    """Whether the answer that was given last is repeated by whoever need not say which step is meant."""
+    answered = [decision for decision in reversed(run.state.decisions.values()) if decision.resolved_at is not None]
+    return bool(answered) and _is_answer(max(answered, key=lambda decision: decision.resolved_at or 0), signal)
 
 
 def decision_timed_out(run: Run, node: Node) -> None:
@@ -172,7 +186,7 @@ def _waiter(run: Run, signal: Signal) -> Node | None:
         for node in run.state.nodes.values()
         if node.waiting is not None and node.waiting.get("signal") and not node.arrived and not node.is_terminal
     ]
-    waiting.sort(key=lambda node: node.attempt_at)
+    waiting.sort(key=lambda node: (node.waiting or {})["since"])
     for node in waiting:
         assert node.waiting is not None
         if signal.step_id == node.path or node.waiting["signal"] in (name, "data"):

@@ -31,17 +31,24 @@ def begin(run: Run, node: Node) -> None:
     owner = node.block.owner
     if owner is not None and (owner.is_terminal or owner.attempt != node.block.attempt or _is_ending(node)):
         return  # the container, or that attempt of it, ended meanwhile
-    if node.plan.guard is not None and node.attempt == 0:
-        try:
-            verdict = guard_holds(state, node)
-        except OpcodeError as error:
-            start_payload(run, node, 1)
-            attempt_failed(run, node, Failure.of(error), final=True)
-            return
-        if verdict is not None:
-            run.emit("step_skipped", node, verdict)
-            return
+    if (node.attempt == 0 or node.unanswered) and not _passes(run, node):
+        return
     start(run, node)
+
+
+def _passes(run: Run, node: Node) -> bool:
+    """Ask the guard; where it keeps the step from running, say so."""
+    if node.plan.guard is None:
+        return True
+    try:
+        verdict = guard_holds(run.state, node)
+    except OpcodeError as error:
+        start_payload(run, node, node.attempt + 1)
+        attempt_failed(run, node, Failure.of(error), final=True)
+        return False
+    if verdict is not None:
+        run.emit("step_skipped", node, verdict, _closing(run, node))
+    return verdict is None
 
 
 def _is_ending(node: Node) -> bool:
@@ -62,7 +69,7 @@ def begin_hook(run: Run, node: Node) -> None:
     """Start a hook, again when the run was retried after a failure."""
     if node.status == PENDING:
         begin(run, node)
-    else:
+    elif _passes(run, node):
         start(run, node)
 
 
@@ -106,8 +113,11 @@ def _start_call(run: Run, node: Node, attempt: int, call: Call) -> None:
 
 def start_payload(run: Run, node: Node, attempt: int) -> None:
     """Say that an attempt started which carries out no action of its own."""
-    private: dict[str, Json] | None = {} if node.plan.call is not None else None
-    if node.block is run.state.hooks:
-        private = {"closing": run.state.closing}
+    private = _closing(run, node) or ({} if node.plan.call is not None else None)
     payload = node.plan.started if attempt == 1 else {**node.plan.started, "attempt": attempt}
     run.emit("step_started", node, payload, private)
+
+
+def _closing(run: Run, node: Node) -> dict[str, Json] | None:
+    """Return how the run ends, which the first event of a hook keeps."""
+    return {"closing": run.state.closing} if node.block is run.state.hooks else None

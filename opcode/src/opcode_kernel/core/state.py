@@ -35,6 +35,8 @@ class Node:
     pending: int = 0
     triggered: bool = False
     ignored: bool = False
+    #: Failed because its guard gave no answer; an operator's retry asks again.
+    unanswered: bool = False
     #: Skipped only because something else ended; an operator who repeats that repeats this too.
     cut: bool = False
     input: Json = None
@@ -157,6 +159,7 @@ class Block:
         if owner is not None:
             #: The attempt of the owner that opened it.
             self.attempt = owner.attempt
+            self.consent = owner.operator_attempt
             again = f"~{owner.attempt}" if owner.attempt > 1 else ""
             self.prefix = f"{owner.path}.{name}."
             self.key_prefix = f"{owner.key}{again}.{name}."
@@ -239,6 +242,8 @@ class RunState:
         self.timed: dict[str, Node] = {}
         #: Steps whose action was cancelled and has not ended yet, by task.
         self.ending: dict[str, Node] = {}
+        #: Actions that wait for a child which rests: they are outstanding, and nothing of them is under way.
+        self.away: set[str] = set()
         #: Early named signals, latest per name.
         self.signals: dict[str, Json] = {}
 
@@ -273,7 +278,9 @@ class RunState:
         if self.started_at is not None:
             shown["started_at"] = iso(self.started_at)
         if self.closing is not None:
-            shown.update(self.closing)
+            shown.update({"output": None, "error": None, **self.closing})
+            if shown["error"] is not None:
+                shown["error"] = {"step_id": None, **shown["error"]}
         return shown
 
     def pending_decisions(self) -> list[DecisionState]:

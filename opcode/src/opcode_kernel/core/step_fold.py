@@ -51,6 +51,10 @@ def step_started(state: RunState, event: Event, node: Node) -> None:
     if private is None and plan.call is not None:
         call_started(state, node, attempt, at, plan.call.params.value, _NO_HOLES)
         return
+    if private is not None and "closing" in private and node.is_terminal:
+        # The run was retried, and its hook runs again.
+        node.retry_count, node.completed_at = 0, None
+        node.operator_attempt += 1
     _started(state, node, attempt, at)
     if plan.call is None and plan.timeout is not None and plan.kind != "reasoning":
         issue(state, node, StartTimer(f"{node.task}!timeout", at + plan.timeout))
@@ -167,6 +171,8 @@ def completed(state: RunState, node: Node, at: int, output: Json) -> None:
     if command is not None:
         # Its own action reported, so there is nothing to cancel.
         state.acting -= 1
+        if state.away:
+            state.away.discard(task)
         if state.issued:
             state.withdrawn.append(command)
     if node.timers:
@@ -224,6 +230,7 @@ def step_failed(state: RunState, event: Event, node: Node) -> None:
     private: dict[str, Any] = event.private or {}
     node.error = Failure.from_json(private["error"])
     node.completed_at = event.at
+    node.unanswered = "unanswered" in private
     leave(state, node, FAILED)
     if "fallback" in private:
         trigger(state, node, private["fallback"])
@@ -251,6 +258,8 @@ def step_skipped(state: RunState, event: Event, node: Node) -> None:
         reopen_above(state, node)
         state.failures = [entry for entry in state.failures if entry[0] is not node and entry[0].status == FAILED]
         recount(state)
+    if "closing" in private:
+        state.closing = private["closing"]
     close_decision(state, node, CANCELLED, event.at)
     leave(state, node, SKIPPED)
     if private.get("final"):
@@ -295,6 +304,8 @@ def step_suspended(state: RunState, event: Event, node: Node) -> None:
         node.unknown = payload.get("outcome") == "unknown"
     elif node.reason in ("decision", "child"):
         _pause_timeout(state, node, event.at)
+        if node.task in state.outstanding:
+            state.away.add(node.task)
     leave_live(state, node)
     node.status = SUSPENDED
     node.block.resting += 1

@@ -35,6 +35,7 @@ def withdraw(state: RunState, task: str) -> None:
         return
     if type(command) is RunAction:
         state.acting -= 1
+        state.away.discard(task)
     else:
         state.timed.pop(task, None)
     state.withdrawn.append(command)

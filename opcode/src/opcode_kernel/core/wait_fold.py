@@ -15,7 +15,7 @@ from opcode_kernel.errors import Json
 def wait_started(state: RunState, event: Event, node: Node) -> None:
     """A wait began; an early signal ends it at once."""
     private: dict[str, Any] = event.private or {}
-    node.waiting = {"signal": private.get("signal")}
+    node.waiting = {"signal": private.get("signal"), "since": event.sequence}
     if "arrived" in private:
         state.signals.pop(private["signal"], None)
         node.arrived = {"signal": private["arrived"]}

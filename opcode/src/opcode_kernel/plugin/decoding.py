@@ -18,11 +18,30 @@ def decoder_of(hint: Any) -> Decode:
     return _checked(_base_decoder(tp, kind), param)
 
 
+def owned(value: Any) -> Any:
+    """Return a JSON value in containers of its own, so that whoever changes it changes nothing else.
+
+    >>> outer = [[1], 2]; copied = owned(outer); copied[0].append(3); outer, copied
+    ([[1], 2], [[1, 3], 2])
+    """
+    if not isinstance(value, dict | list):
+        return value
+    copied: Any = value.copy()
+    pending = [copied]
+    while pending:
+        container = pending.pop()
+        for key, item in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(item, dict | list):
+                container[key] = inner = item.copy()
+                pending.append(inner)
+    return copied
+
+
 def _base_decoder(tp: Any, kind: str) -> Decode:
     if kind == "duration":
         return _duration
     if tp is Any:
-        return lambda value, path, problems: value
+        return lambda value, path, problems: owned(value)
     if is_union(tp):
         return _union(union_members(tp))
     origin = get_origin(tp)

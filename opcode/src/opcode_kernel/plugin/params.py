@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from opcode_kernel.core.text import json_type
 from opcode_kernel.errors import DefinitionError, Json
-from opcode_kernel.plugin.decoding import decoder_of
+from opcode_kernel.plugin.decoding import decoder_of, owned
 from opcode_kernel.plugin.fields import Decode, FreeText, Param, Problem, Rest, Seconds, unpack
 from opcode_kernel.plugin.schemas import schema_of
 
@@ -101,5 +101,5 @@ class ParamsDecoder(Generic[P]):
             elif dynamic is None or not dynamic(value):
                 values[name] = decode(value, name, problems)
         if self._rest is not None:
-            values[self._rest] = {name: value for name, value in params.items() if name not in self.names}
+            values[self._rest] = {name: owned(value) for name, value in params.items() if name not in self.names}
         return values

@@ -129,14 +129,15 @@ class ActionRunner:
         action: Action = command.binding
         context = StepContext(live, command)
         notes: list[Any] = []
-        target = ""
+        target, probe = "", False
         try:
             given = await self._revealed(command)
             params = None if action.decoder is None else action.decoder.decode(given)
             if action.breaker is not None:
                 target = action.breaker(params)
                 notes = self._engine.breakers.admit(command.action, target, self._engine.clock())
-            output = await self._call_or_release(action, context, params, command, target if notes else "")
+                probe = bool(notes)
+            output = await self._call_or_release(action, context, params, command, target if probe else "")
             if measure(output) > self._output_limit:
                 self._refuse_size(output)
         except Suspended as waiting:
@@ -145,11 +146,11 @@ class ActionRunner:
             failure = self._failure(error, command)
         else:
             if target:
-                notes += self._engine.breakers.report(command.action, target, None, self._engine.clock())
+                notes += self._engine.breakers.report(command.action, target, None, self._engine.clock(), probe=probe)
             emitted = [*(context.emitted or ()), *notes] if notes else context.emitted
             return ActionSucceeded(command.task, self._engine.redactor.value(output), emitted, context.patch)
         if target and failure.code != "CIRCUIT_OPEN":
-            notes += self._engine.breakers.report(command.action, target, failure, self._engine.clock())
+            notes += self._engine.breakers.report(command.action, target, failure, self._engine.clock(), probe=probe)
         return ActionFailed(command.task, failure, notes or None)
 
     async def _call_or_release(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -215,10 +216,10 @@ def child_output(child: RunState) -> Json:
     raise ActionError(child.error.code, f"{_FAILED}{message}", retryable=child.error.retryable, details=details)
 
 
-async def cancel_children(engine: Engine, run_id: str, reason: str, task: str | None = None) -> None:
+async def cancel_children(engine: Engine, run_id: str, reason: str, tasks: Collection[str] | None = None) -> None:
     """Cancel the children of a run that nobody waits for any more, also those that are not durable yet.
 
-    Given a task, only the child which that attempt of a step started.
+    Given tasks, only the children which those attempts of steps started.
     """
     children = [live.run_id for live in engine.live.values() if live.parent_run_id == run_id]
     try:
@@ -226,7 +227,7 @@ async def cancel_children(engine: Engine, run_id: str, reason: str, task: str | 
             rows, _ = await engine.store.runs(RunFilter(parent_run_id=run_id, status=status, limit=100_000))
             children += [row.id for row in rows]
         for child_id in dict.fromkeys(children):
-            if task is None or await engine.ask(child_id, lambda run: run.state.parent_task) == task:
+            if tasks is None or await engine.ask(child_id, lambda run: run.state.parent_task) in tasks:
                 await cancel_run(engine, child_id, reason)
     except OpcodeError as error:
         _complain("children could not be cancelled", run_id, error)

@@ -63,6 +63,8 @@ class LiveRun:
         self._replies: list[Reply] = []
         self._unsaved: list[Event] = []
         self._settled: list[anyio.Event] = []
+        #: Actions that were cancelled and are not under way here; children may wait for what started them.
+        self._left_alone: set[str] = set()
 
     # From outside ------------------------------------------------------------------------------------------------
 
@@ -156,8 +158,15 @@ class LiveRun:
         """Go as far as possible without waiting; True when that was all the way to the end.
 
         Most runs of pure steps over a store in memory need no task of their own this way.
+
+        Raises:
+            OpcodeError: the run cannot begin; nothing of it is left.
         """
-        self._drain()
+        try:
+            self._drain()
+        except Exception as error:
+            self._dismiss(error)
+            raise
         if self._inbox or self._inline or self._effects or self.run.unfinished or not self._is_resting():
             return False
         self._submit()
@@ -212,8 +221,9 @@ class LiveRun:
                         now = clock()
                         events, commands = run.handle(message, now)
                     except OpcodeError as error:
-                        if reply is not None:
-                            reply.fail(error)
+                        if reply is None:
+                            raise  # nobody asked, so nobody would hear of it
+                        reply.fail(error)
                         continue
                     unsaved += events
                 if reply is not None:
@@ -262,9 +272,16 @@ class LiveRun:
             engine.runner.unqueue(self, task)
         elif task in self.run.state.ending:
             self.push(ActionEnded(task))
-        elif "workflow.run" in self.run.plan.actions and "!" not in task and not engine.closing:
-            # A child that rests has no task here.
-            engine.nursery.spawn(cancel_children, engine, self.run_id, "the step that waited for it ended", task)
+        elif "workflow.run" in self.run.plan.actions and "!" not in task.rpartition("#")[2] and not engine.closing:
+            # A child that rests has no task here. All that a turn leaves behind are looked for together.
+            if not self._left_alone:
+                engine.nursery.spawn(self._cancel_left_alone)
+            self._left_alone.add(task)
+
+    async def _cancel_left_alone(self) -> None:
+        tasks, self._left_alone = self._left_alone, set()
+        if not self.run.state.is_terminal:  # else the engine cancels all children, once this is written down
+            await cancel_children(self.engine, self.run_id, "the step that waited for it ended", tasks)
 
     def _start_effects(self) -> None:
         effects, self._effects = self._effects, []

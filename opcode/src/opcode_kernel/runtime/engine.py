@@ -71,7 +71,7 @@ class Engine:
         self.start_keys = StartKeys(store)
         self.library = Library(store, registry, options.limits, self.clock)
         self.runner = ActionRunner(self)
-        self.timers = Timers(self.clock, self._fire)
+        self.timers = Timers(self.clock, self._fire, patience=1.0 if self.clock is wall_clock else 3600.0)
         self.live: dict[str, LiveRun] = {}
         #: No action and no run is started any more.
         self.closing = False
@@ -115,7 +115,7 @@ class Engine:
 
         Raises:
             NotFoundError: no such template or version.
-            DefinitionError: the input is refused; nothing is stored.
+            DefinitionError, InterpolationError: the input is refused; nothing is stored.
             ConflictError: the key was used for another run, named in `details.workflow_id`; or the engine is closing.
         """
         _check_wait_timeout(wait_timeout)

@@ -21,10 +21,15 @@ _GROUP = 64
 
 
 class Timers:
-    """Arms and fires timers; cancelled ones stay in the heap for a while and are ignored."""
+    """Arms and fires timers; cancelled ones stay in the heap for a while and are ignored.
 
-    def __init__(self, clock: Clock, fire: Callable[[str, str], None]) -> None:
+    While timers are armed the clock is looked at every `patience` seconds: a wall clock may be set, and a machine may have
+    slept, without the event loop noticing. That bounds how late a timer fires.
+    """
+
+    def __init__(self, clock: Clock, fire: Callable[[str, str], None], *, patience: float = 3600.0) -> None:
         self._clock = clock
+        self._patience = patience
         self._fire = fire
         self._heap: list[tuple[int, str, str]] = []
         self._armed: dict[tuple[str, str], int] = {}
@@ -58,8 +63,7 @@ class Timers:
                 await self._changed.wait()
                 continue
             delay = max(0, self._heap[0][0] - self._clock()) / SECOND
-            # An hour at most: the wall clock may be set meanwhile, and lateness stays bounded.
-            with anyio.move_on_after(min(delay, 3600.0)):
+            with anyio.move_on_after(min(delay, self._patience)):
                 await self._changed.wait()
 
     def _fire_due(self) -> bool:

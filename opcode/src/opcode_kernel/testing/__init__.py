@@ -1,5 +1,6 @@
 """Public test support: contract checks and stand-ins that third parties can import and run."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from opcode_kernel.testing.contracts import check_action, check_evaluator, check_plugin, check_step_type
@@ -7,18 +8,24 @@ from opcode_kernel.testing.fakes import FakeContext, FakeLog, FakeScope, FakeWor
 from opcode_kernel.testing.store_contract import check_store
 
 if TYPE_CHECKING:
+    from opcode_kernel.testing.history import Acknowledged, Effect, HistoryReport, check_history
     from opcode_kernel.testing.simulator import Simulator
 
 __all__ = [
-    "FakeContext", "FakeLog", "FakeScope", "FakeWorkflows", "Simulator", "call", "check_action", "check_evaluator", "check_plugin",
-    "check_step_type", "check_store",
+    "Acknowledged", "Effect", "FakeContext", "FakeLog", "FakeScope", "FakeWorkflows", "HistoryReport", "Simulator", "call",
+    "check_action", "check_evaluator", "check_history", "check_plugin", "check_step_type", "check_store",
 ]  # fmt: skip
+
+#: Loaded when asked for: plugins that only check their actions need no engine, and `python -m` loads the simulator once.
+_LATER = {
+    "Simulator": "simulator", "Acknowledged": "history", "Effect": "history", "HistoryReport": "history",
+    "check_history": "history",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Load the simulator when it is asked for, so that `python -m opcode_kernel.testing.simulator` loads it only once."""
-    if name != "Simulator":
+    """Load the rest."""
+    module = _LATER.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from opcode_kernel.testing.simulator import Simulator
-
-    return Simulator
+    return getattr(import_module(f"{__name__}.{module}"), name)

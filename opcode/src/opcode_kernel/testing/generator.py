@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from opcode_kernel.errors import Json
-from opcode_kernel.testing.world import Chance
+from opcode_kernel.testing.choosers import Chooser
+from opcode_kernel.testing.choosers import SeededChooser as SeededChooser
 
-T = TypeVar("T")
 StepJson = dict[str, Json]
 
 #: Inputs that generated definitions read. `maybe` is optional and never supplied.
@@ -21,36 +21,6 @@ INPUT_SCHEMA: dict[str, Json] = {
     "properties": {**{name: {} for name in (*INPUTS, "own", "token")}, "maybe": {}},
     "required": list(INPUTS),
 }
-
-
-class Chooser(Protocol):
-    """Where choices come from."""
-
-    def pick(self, options: Sequence[T]) -> T:
-        """Return one of the options."""
-        ...
-
-    def chance(self, percent: int) -> bool:
-        """Return True in so many of a hundred cases."""
-        ...
-
-
-class SeededChooser:
-    """Choices by seed, equal in every process."""
-
-    def __init__(self, seed: int) -> None:
-        self._chance = Chance(seed)
-        self._count = 0
-
-    def pick(self, options: Sequence[T]) -> T:
-        """Return one of the options."""
-        self._count += 1
-        return options[int(self._chance.draw(f"choose/{self._count}") * len(options))]
-
-    def chance(self, percent: int) -> bool:
-        """Return True in so many of a hundred cases."""
-        self._count += 1
-        return self._chance.draw(f"choose/{self._count}") * 100 < percent
 
 
 @dataclass(frozen=True, slots=True)

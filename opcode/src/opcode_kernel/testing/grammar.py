@@ -34,6 +34,12 @@ class Grammar:
     def see(self, event: Event) -> None:
         """Take in the next event."""
         self._see_neighbours(event)
+        if event.type == "workflow_resumed" and self._plan is not None:
+            # A run that fails again may have its hook again, which asks its guard again.
+            for hook in self._plan.hooks.index:
+                number, ended = self._attempts.get(hook, (0, None))
+                if ended in _ENDS:
+                    self._attempts[hook] = (number, "resumed")
         if event.step_id is not None:
             self._see_step(event, event.step_id)
         self._last = (event.type, event.step_id)

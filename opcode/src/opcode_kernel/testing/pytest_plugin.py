@@ -38,6 +38,8 @@ class Histories:
     def __init__(self) -> None:
         self.reports: list[str] = []
         self.runs = 0
+        #: Whether the test that runs now wants nothing checked.
+        self.off = False
         #: Files that were checked when their engine was closed, with the id of the newest event they had then.
         self.seen: dict[Path, int] = {}
         self._opened: dict[int, Engine] = {}
@@ -79,6 +81,8 @@ class Histories:
         _engines.recover, _engines.open_nursery = self._kept
 
     async def _check_engine(self, engine: Engine) -> None:
+        if self.off:
+            return
         try:
             report = await check_history(engine.store, engine.registry, limits=engine.options.limits)
         except OpcodeError as error:
@@ -141,7 +145,9 @@ _KEY = pytest.StashKey[Histories]()
 def pytest_configure(config: pytest.Config) -> None:
     """Start watching."""
     config.addinivalue_line(
-        "markers", "broken_history(reason): the test breaks a store on purpose, so its histories are not checked"
+        "markers",
+        "broken_history(reason): the test breaks a store on purpose, or fills one beyond measure, so its histories are "
+        "not checked",
     )
     histories = config.stash[_KEY] = Histories()
     histories.watch()
@@ -150,6 +156,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop watching."""
     config.stash[_KEY].unwatch()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """See whether the histories of this test are to be checked."""
+    item.config.stash[_KEY].off = item.get_closest_marker("broken_history") is not None
 
 
 @pytest.hookimpl(wrapper=True)

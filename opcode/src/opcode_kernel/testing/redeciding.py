@@ -98,7 +98,8 @@ class Redecider:
                 likeliest = difference
             else:
                 wrong = wrong or difference
-            self._run = self._restored(queues)
+            if made or move is not None:
+                self._run = self._restored(queues)  # else nothing has changed
         return wrong or likeliest
 
     def _restored(self, queues: Queues | None) -> Run:
