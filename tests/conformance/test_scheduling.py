@@ -96,3 +96,15 @@ async def test_ready_steps_start_in_the_order_of_the_definition(house):
         result = await house.run(engine, steps)
         started = await house.events(engine, result["workflow_id"], "step_started")
     assert [event["step_id"] for event in started] == ["r", "c", "a", "b"]
+
+
+@pytest.mark.spec("10.35")
+@pytest.mark.parametrize("expression", ["steps.slow.n + 1", "steps['slow'].n + 1", "let n = steps.slow.n; n + 1"])
+async def test_a_program_among_the_params_waits_for_the_steps_it_reads(house, expression):
+    steps = [{"id": "sum", "action": "expr.eval", "params": {"expression": expression}},
+             {"id": "slow", "action": "t.sleep", "params": {"seconds": 0.02, "value": {"n": 1}}}]  # fmt: skip
+    async with house.engine() as engine:
+        (warning,) = (await engine.define("t", {"steps": steps}, agent_id="me"))["warnings"]
+        result = await house.run(engine, steps)
+    assert warning["details"]["implicit_dependency"] == {"step": "sum", "depends_on": "slow"}
+    assert result["steps"]["sum"]["output"] == {"result": 2}

@@ -47,6 +47,10 @@ class Failure:
     step_id: str | None = None
     fatal: bool = False
 
+    def __str__(self) -> str:
+        where = "" if self.step_id is None else f"step {self.step_id}: "
+        return f"[{self.code}] {where}{self.message}"
+
     def to_json(self) -> dict[str, Json]:
         """Return the published shape `{code, message, details?, step_id?, retryable}`; `CANCELLED` adds `reason`."""
         out: dict[str, Json] = {"code": self.code, "message": self.message}
@@ -111,7 +115,7 @@ class OpcodeError(Exception):
         return Failure.of(self).to_json()
 
     def __str__(self) -> str:
-        return f"[{self.code}] {self.message}"
+        return str(Failure.of(self))
 
 
 class DefinitionError(OpcodeError):

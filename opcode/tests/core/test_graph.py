@@ -43,6 +43,16 @@ def test_every_knot_of_cycles_is_reported_once_and_what_is_behind_it_is_unreacha
     assert found.unreachable == ("z",)
 
 
+def test_a_param_that_holds_program_text_is_read_like_an_expression() -> None:
+    steps = [
+        step("a"),
+        {"id": "b", "action": "noop", "params": {"code": "steps.a.n + 1", "text": "steps.c.n"}},
+        step("c"),
+    ]
+    assert Graph.of(steps, TYPES, lambda action: ["code"]).implicit == {"b": ("a",)}
+    assert Graph.of(steps, TYPES).implicit == {}
+
+
 def test_reading_makes_a_cycle_too() -> None:
     assert graph(step("a", reads=("b",)), step("b", "a")).cycle == ["a", "b"]
 

@@ -258,3 +258,10 @@ def test_a_long_loop_is_linear_and_its_limit_exact() -> None:
     assert (
         found.finish().error["details"]["cause"]["message"].startswith("expected at most 10000 iterations, found 10001")
     )
+
+
+def test_before_the_first_iteration_a_loop_test_sees_no_step_outside_that_is_called_like_one_of_the_body() -> None:
+    loop = {"mode": "while", "condition": "iter.index < 2 && (!has(steps.x) || steps.x == 5)", "body": [echo("x", 5)]}
+    found = run(echo("x", 1), {"id": "l", "type": "loop", "depends_on": ["x"], "config": loop})
+    assert found.finish().status == "completed"
+    assert found.node("l").output == {"iterations": 2, "results": [5, 5]}

@@ -162,3 +162,28 @@ def test_such_a_failure_ends_a_nested_list_and_can_be_passed_over() -> None:
     assert found.outcome().status == "failed"
     assert found.signal("skip", "a", {"output": 1}).outcome().status == "completed"
     assert found.node("p.branch_0.b").status == "completed"
+
+
+def test_the_time_out_inside_a_lost_branch_decides_nothing_any_more() -> None:
+    slow = "p.branch_0.q.branch_0.slow"
+    found = run(
+        race([fan([echo("slow")], timeout="2s", retry={"max": 1}) | {"id": "q"}], [echo("quick")]),
+        results={slow: HOLD, WINNER: "won"},
+    )  # fmt: skip
+    assert found.node("p").ending is not None
+    found.pass_time("3s")
+    assert (found.node("p.branch_0.q").retry_count, found.node("p.branch_0.q").ending) == (0, None)
+    found.send(ActionEnded(found.node(slow).task))
+    assert found.finish().output == {"mode": "race", "winner": 1, "output": "won"}
+
+
+def test_a_workflow_time_out_that_ends_the_wait_for_the_last_loser_finds_all_done() -> None:
+    found = simulated(
+        {"steps": [race([echo("slow")], [echo("quick")])], "timeout": "2s", "on_timeout": "suspend"}, VOCABULARY,
+        results={LOSER: HOLD, WINNER: "won"}, faults=MANUAL,
+    )  # fmt: skip
+    assert found.status == "active"
+    assert found.send(TimerFired("!timeout")).events == []
+    found.now += 2 * SECOND
+    found.send(TimerFired("!timeout"))
+    assert found.outcome().output == {"mode": "race", "winner": 1, "output": "won"}

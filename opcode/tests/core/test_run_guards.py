@@ -97,9 +97,13 @@ def test_a_skipped_step_reads_as_null_and_deeper_paths_do_not_resolve() -> None:
     assert run(echo("a", condition="false"), echo("b", "${{steps.a.output.x ?? 3}}")).finish().output == 3
 
 
-@pytest.mark.parametrize(("now", "status", "started"), [(True, "completed", 2), (False, "skipped", 1), ("x", "failed", 2)])
+@pytest.mark.parametrize(
+    ("now", "status", "started"), [(True, "completed", 2), (False, "skipped", 1), ("x", "failed", 2)]
+)
 @pytest.mark.parametrize("crashed", [False, True])
-def test_a_guard_that_gave_no_answer_is_asked_again_by_retry(now: Any, status: str, started: int, crashed: bool) -> None:
+def test_a_guard_that_gave_no_answer_is_asked_again_by_retry(
+    now: Any, status: str, started: int, crashed: bool
+) -> None:
     found = run(echo("held"), echo("a", condition="context.open"), results={"held": HOLD})
     assert found.node("a").status == "failed"
     found.signal("data", payload={"open": now}).succeed("held")
@@ -113,7 +117,12 @@ def test_a_guard_that_gave_no_answer_is_asked_again_by_retry(now: Any, status: s
 
 
 def test_a_guard_that_was_answered_after_a_retry_is_not_asked_a_third_time() -> None:
-    found = run(echo("held"), echo("a", condition="context.open"), echo("b", depends_on=["a"]), results={"held": HOLD, "a": HOLD})
+    found = run(
+        echo("held"),
+        echo("a", condition="context.open"),
+        echo("b", depends_on=["a"]),
+        results={"held": HOLD, "a": HOLD},
+    )
     found.signal("data", payload={"open": True}).succeed("held").signal("retry", "a")
     assert found.node("a").status == "running"
     found.signal("data", payload={"open": False}).fail("a").signal("retry", "a")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import opcode_steps
+from opcode_kernel.core.scope import Scope
 from opcode_kernel.errors import ConflictError, DefinitionError, NotFoundError
 from opcode_kernel.testing.simulator import Simulator, simulated
 from opcode_kernel.testing.steps import ask, echo, fan, wait
@@ -242,3 +243,28 @@ def test_a_hook_that_runs_again_has_all_its_retries_again_and_a_consent_of_its_o
     assert (found.node("h").attempt, found.node("h").operator_attempt) == (2, 1)
     found.signal("retry", "a")
     assert (found.node("h").attempt, found.node("h").operator_attempt, found.node("h").retry_count) == (4, 2, 1)
+
+
+@pytest.mark.parametrize("rest", [[], [echo("c")]])
+def test_a_list_that_was_rescued_after_its_container_had_failed_goes_on_when_that_does(rest: list[Any]) -> None:
+    rescue = {"strategy": "fallback_step", "fallback_step": "f"}
+    found = run(
+        fan([echo("a")], [echo("b", on_error=rescue), *rest]), ask("f"), echo("z"),
+        results={"p.branch_0.a": [HOLD, "ok"], "p.branch_1.b": fails(), "z": HOLD},
+    )  # fmt: skip
+    found.fail("p.branch_0.a").signal("decision", "f", {"choice": "go"}).succeed("z")
+    assert (found.status, found.node("f").status) == ("failed", "completed")
+    assert found.signal("retry", "p.branch_0.a").status == "completed"
+    assert found.node("p").output["branches"][0] == "ok"
+
+
+def test_what_an_older_attempt_of_a_container_brought_is_seen_no_more() -> None:
+    body = [echo("s"), ask("q"), echo("x")]
+    loop = {"id": "l", "type": "loop", "config": {"over": "[1, 2]", "body": body}}
+    found = run(loop, results={"l.iter_1.x": HOLD})
+    for _ in range(2):
+        found.signal("decision", None, {"choice": "go"})
+    found.fail("l.iter_1.x").signal("retry", "l")
+    assert (found.events("decision_requested")[-1].payload or {})["step_outputs"] == {"l.iter_0.s": "s"}
+    scope = Scope(found.run.state, found.node("l.iter_0.q").block)
+    assert (scope.find("l.iter_0.s"), scope.find("l.iter_1.s")) == (found.node("l.iter_0.s"), None)

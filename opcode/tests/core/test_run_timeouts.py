@@ -227,3 +227,12 @@ def test_a_run_rests_for_a_long_sleep_beside_a_child_that_rests() -> None:
         found.log[0].at + 5 * HOUR // 2, {"reason": "timer", "steps": ["w", "call"]}
     )  # fmt: skip
     assert found.finish().status == "completed"
+
+
+def test_a_budget_that_suspends_the_run_leaves_a_child_that_rests_alone() -> None:
+    more = {"timeout": "40m", "on_timeout": "suspend"}
+    results = {"call": Reply("done", rests=True, after=HOUR), "a": HOLD}
+    found = run(echo("call"), echo("a"), more=more, results=results).pass_time("40m")
+    assert (found.status, found.node("call").reason, found.node("a").reason) == ("suspended", "child", "interrupted")
+    found.pass_time("20m")
+    assert (found.status, found.node("call").output) == ("suspended", "done")

@@ -12,7 +12,7 @@ import opcode_assert
 import opcode_fs
 import opcode_shell
 from opcode_kernel import OpcodeError, PathRules, Policy, ShellRules, open_vault
-from opcode_kernel.errors import CODES, NOT_RETRYABLE, Failure, StoreError, is_retryable
+from opcode_kernel.errors import CODES, NOT_RETRYABLE, ConflictError, Failure, StoreError, is_retryable
 
 pytestmark = pytest.mark.anyio
 
@@ -162,3 +162,8 @@ def test_an_error_has_one_shape_and_one_text(code):
     assert failure.to_json() == shape
     assert Failure.from_json(shape) == failure
     assert str(OpcodeError("it broke", code=code)) == f"[{code}] it broke"
+
+
+def test_the_textual_form_names_the_step_when_it_is_known():
+    assert str(Failure("CONFLICT", "no")) == str(ConflictError("no")) == "[CONFLICT] no"
+    assert str(Failure("CONFLICT", "no", step_id="a.b")) == "[CONFLICT] step a.b: no"

@@ -76,9 +76,11 @@ async def test_a_leader_that_gives_up_hands_the_lead_on(world, committer, until)
     tickets = {name: committer.submit(write(name, BATCH_ROWS)) for name in "abcde"}
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
-            for name in "abcde":
+            tasks.start_soon(wait, tickets["a"], "a")
+            await until(lambda: world.store.waiting == 1)  # so it leads, in whatever order tasks run
+            for name in "bcde":
                 tasks.start_soon(wait, tickets[name], name)
-            await until(lambda: world.store.waiting == 1 and len(committer._waiting) == 4)
+            await until(lambda: len(committer._waiting) == 4)
             scopes["d"].cancel()
             await until(lambda: len(committer._waiting) == 3)
             world.store.gate.set()

@@ -64,6 +64,7 @@ def test_a_failed_run_is_exit_code_1_and_shows_why(file, capsys):
     assert "same  failed" in shown.out
     assert "ASSERTION_FAILED" in shown.out
     assert "failed same  [ASSERTION_FAILED]" in shown.err
+    assert "error: [NON_RETRYABLE] step same: " in shown.out
 
 
 def test_a_completed_run_is_exit_code_0_and_keeps_nothing(file, home, capsys):

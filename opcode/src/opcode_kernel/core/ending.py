@@ -29,9 +29,19 @@ def complete(run: Run, node: Node, output: Json, notes: Sequence[tuple[str, dict
 
 
 def time_out(run: Run, node: Node, failure: Failure) -> None:
-    """Fail the attempt of a step whose time is up."""
+    """Fail the attempt of a step whose time is up, unless what contains it has decided to end without it."""
+    if decided(node) is not None:
+        return
     if not _awaits(run, node, "container_failed", {"failure": failure.to_log()}):
         handling.attempt_failed(run, node, failure)
+
+
+def decided(node: Node) -> Node | None:
+    """Return the container around a step that has decided how it ends, if one has."""
+    owner = node.block.owner
+    while owner is not None and owner.ending is None:
+        owner = owner.block.owner
+    return owner
 
 
 def ended(run: Run, task: str) -> None:
@@ -115,8 +125,6 @@ def _skip_rest(run: Run, owner: Node, reason: str) -> None:
 
 def _owner(node: Node) -> Node:
     """Return the container that waits for a step; of two around it, the inner one's ending was given up."""
-    owner = node.block.owner
-    while owner is not None and owner.ending is None:
-        owner = owner.block.owner
+    owner = decided(node)
     assert owner is not None
     return owner

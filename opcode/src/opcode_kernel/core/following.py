@@ -224,7 +224,12 @@ def reopen_above(state: RunState, node: Node) -> None:
 
 def _revive(state: RunState, block: Block) -> None:
     """Go on in a list that was cut short when its container ended: nothing in it may be passed over."""
-    for node in block.nodes if not block.ended else ():
+    if block.ended:
+        return
+    current = block.nodes[block.plan.roots[block.position]]
+    if current is not None and current.rescued_by is not None:
+        _next_nested(state, block)  # its fallback ended when nobody waited for it
+    for node in block.nodes:
         if node is None or (node.plan.is_fallback and not node.triggered):
             continue
         if node.cut:

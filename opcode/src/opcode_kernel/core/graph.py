@@ -8,7 +8,7 @@ deadlocks a definition can contain are cycles between these moments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from opcode_kernel.core.ordering import components, cycles, topological_order
@@ -18,6 +18,7 @@ from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.errors import Json
 
 Edges = Mapping[str, tuple[str, ...]]
+Programs = Callable[[str], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,17 @@ class Graph:
         return (*self.explicit.get(step_id, ()), *self.implicit.get(step_id, ()))
 
     @classmethod
-    def of(cls, steps: Json, step_types: Mapping[str, StepType]) -> Graph:
-        """Build the graph of raw top-level steps; what is not a step is ignored."""
-        return cls.of_tree(Tree({"steps": steps}, step_types))
+    def of(cls, steps: Json, step_types: Mapping[str, StepType], programs: Programs = lambda _: ()) -> Graph:
+        """Build the graph of raw top-level steps; what is not a step is ignored.
+
+        `programs` tells which params of an action hold program text, which reads steps as other expressions do.
+        """
+        return cls.of_tree(Tree({"steps": steps}, step_types), programs)
 
     @classmethod
-    def of_tree(cls, tree: Tree) -> Graph:
+    def of_tree(cls, tree: Tree, programs: Programs = lambda _: ()) -> Graph:
         """Build the graph of a tree that exists already."""
-        return _Builder(tree).build()
+        return _Builder(tree, programs).build()
 
 
 def reads_of(tree: Tree, node: StepNode, reader: Reader) -> Iterable[str]:
@@ -71,7 +75,7 @@ def reads_of(tree: Tree, node: StepNode, reader: Reader) -> Iterable[str]:
 class _Builder:
     """Works on numbers: step `i` is the i-th of the top level, its moments are `2i` (start) and `2i + 1` (settling)."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, programs: Programs) -> None:
         # Validation looks at steps without an id too: they have the empty one, and nothing can wait for them.
         nodes = [node for node in tree.top.by_id.values() if node.id]
         self.ids = [node.id for node in nodes]
@@ -80,7 +84,7 @@ class _Builder:
         reads: list[dict[int, None]] = [{} for _ in nodes]
         #: (trigger, fallback, whether the trigger is the top-level step itself)
         self.fallbacks: list[tuple[int, int, bool]] = []
-        reader = Reader()
+        reader = Reader(programs=programs)
         for node in tree.nodes():
             top = self.number.get(node.top.id)
             if top is None or tree.top.by_id[node.top.id] is not node.top:  # of a hook, or of a second step of that id

@@ -174,7 +174,8 @@ class _PlanCompiler:
         self._programs: dict[tuple[str, str], Program] = {}
 
     def root(self, raw: list[Json], steps: tuple[Step, ...]) -> BlockPlan:
-        graph = Graph.of(raw, self.vocabulary.step_types)
+        actions = self.vocabulary.actions
+        graph = Graph.of(raw, self.vocabulary.step_types, lambda name: getattr(actions.get(name), "bound", ()))
         plans = [self._step(step, index) for index, step in enumerate(steps)]
         index = {step.id: position for position, step in enumerate(steps)}
         dependents: list[list[int]] = [[] for _ in plans]

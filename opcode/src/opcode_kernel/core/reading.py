@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -70,8 +70,12 @@ class Reader:
     from the text alone, which is enough for edges, and the same edges come out whichever languages are installed.
     """
 
-    def __init__(self, evaluators: Mapping[str, Evaluator] | None = None) -> None:
+    def __init__(
+        self, evaluators: Mapping[str, Evaluator] | None = None, programs: Callable[[str], Iterable[str]] = lambda _: ()
+    ) -> None:
         self._evaluators = evaluators
+        #: The params of an action that hold program text.
+        self._programs = programs
         self._known: dict[tuple[str, str], Names] = {}
 
     def of_tree(self, tree: Tree) -> Iterator[Reading]:
@@ -88,6 +92,10 @@ class Reader:
             return
         if node.step_type.name == "action" and isinstance(node.raw.get("params"), dict):
             yield from self.of_value(node.place.key("params"), node.raw["params"], node)
+            action = node.raw.get("action")
+            for name in self._programs(action) if isinstance(action, str) else ():
+                if isinstance(text := node.raw["params"].get(name), str):
+                    yield Reading(node.place.key("params").key(name), text, self._names("expr", text), node)
         config = node.config
         place = node.place.key("config")
         for slot in node.step_type.slots(config) if config else ():

@@ -126,7 +126,8 @@ class Run:
         self.now, self.events = now, events
         if state.ready:
             start_plain(state, now, events)  # what `_work` would do first, and mostly the whole of it
-        if state.ready or state.touched or state.quiet or self._may_settle():
+        settles = not (state.acting and state.root.live) or self._fallbacks or state.away
+        if settles or state.ready or state.touched or state.quiet:
             self._work()
         if state.withdrawn:
             return self._commands(command.task)
@@ -328,15 +329,12 @@ class Run:
             elif state.quiet:
                 settling.rest_containers(self)
                 continue
-            elif not self._may_settle() or not settling.settle(self):
+            elif (
+                state.acting and state.root.live and not (self._fallbacks or state.away)
+            ) or not settling.settle(self):  # fmt: skip
                 break
             if self.pause is not None and (ready or touched or state.quiet) and self.pause():
                 break
-
-    def _may_settle(self) -> bool:
-        """Whether there may be something to settle: not while actions are under way, unless one of them is away."""
-        state = self.state
-        return not (state.acting and state.root.live) or bool(self._fallbacks or state.away)
 
     def carry_on(self) -> None:
         """Do what follows from the latest events, but do not settle the run."""

@@ -130,6 +130,8 @@ class Scope:
 
     def find(self, step_id: str) -> Node | None:
         """Return the step an id means here, or None when it does not exist (yet)."""
+        if self._extra_iter is not None and step_id in self._extra_iter.get("hidden", ()):
+            return None
         block: Block | None = self._block
         while block is not None:
             position = block.plan.index.get(step_id)
@@ -177,7 +179,7 @@ class Scope:
             # A loop's own test: its block chain starts at the latest iteration, which is not the one asked about.
             if self._block.index is not None and self._extra_iter.get("own_block"):
                 frames = frames[1:]
-            frames.insert(0, {k: v for k, v in self._extra_iter.items() if k != "own_block"})
+            frames.insert(0, {k: v for k, v in self._extra_iter.items() if k not in ("own_block", "hidden")})
         for inner, outer in pairwise(frames):
             inner["parent"] = outer
         return frames[0] if frames else None

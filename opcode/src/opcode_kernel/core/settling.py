@@ -221,9 +221,10 @@ def time_out(run: Run) -> None:
         case "cancel":
             cancel(run, "timeout", None)
         case "suspend":
-            park_all(run, frozenset())
+            park_all(run, frozenset(run.state.away))
             _park_sleeps(run)
-            _suspend(run, "timeout")
+            if run.state.root.live or run.state.root.resting:  # else all is done, and the run settles
+                _suspend(run, "timeout")
         case _:
             skip_running(run, "workflow_failed")
             message = f"the workflow exceeded its time-out of {limit}"

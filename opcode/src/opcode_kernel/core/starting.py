@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core.directives import defect, follow
+from opcode_kernel.core.ending import decided
 from opcode_kernel.core.fold import node_of
 from opcode_kernel.core.guards import guard_holds
 from opcode_kernel.core.handling import attempt_failed
@@ -29,7 +30,7 @@ def begin(run: Run, node: Node) -> None:
     if state.closing is not None and node.top.block is not state.hooks:
         return  # how the run ends is decided
     owner = node.block.owner
-    if owner is not None and (owner.is_terminal or owner.attempt != node.block.attempt or _is_ending(node)):
+    if owner is not None and (owner.is_terminal or owner.attempt != node.block.attempt or decided(node) is not None):
         return  # the container, or that attempt of it, ended meanwhile
     if (node.attempt == 0 or node.unanswered) and not _passes(run, node):
         return
@@ -49,13 +50,6 @@ def _passes(run: Run, node: Node) -> bool:
     if verdict is not None:
         run.emit("step_skipped", node, verdict, _closing(run, node))
     return verdict is None
-
-
-def _is_ending(node: Node) -> bool:
-    owner = node.block.owner
-    while owner is not None and owner.ending is None:
-        owner = owner.block.owner
-    return owner is not None
 
 
 def hook_node(run: Run, index: int) -> Node:

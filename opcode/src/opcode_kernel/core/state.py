@@ -115,6 +115,14 @@ class Node:
         return node
 
     @property
+    def is_current(self) -> bool:
+        """Whether it belongs to the latest attempt of everything around it."""
+        block = self.block
+        while (owner := block.owner) is not None and block.attempt == owner.attempt:
+            block = owner.block
+        return owner is None
+
+    @property
     def declined(self) -> bool:
         """Whether its own guard kept the step from running: a fallback that did not run rescues nothing."""
         return self.status == SKIPPED and self.reason == "condition_false"

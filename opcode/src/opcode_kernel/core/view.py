@@ -53,6 +53,8 @@ class View:
         """Evaluate a loop test: ids mean the latest iteration, `iter` is this loop's own."""
         own = self.blocks[-1] if self.blocks else None
         frame = {"item": None, "index": index, "last": last, "own_block": own is not None}
+        if own is None:  # the steps of the body have not run, whatever is called like them outside
+            frame["hidden"] = frozenset().union(*(body.index for body in self._node.plan.bodies.values()))
         scope = Scope(self._state, own or self._node.block, frame)
         return program.evaluate(scope.select(program.references))
 
@@ -64,11 +66,11 @@ class View:
         return value
 
     def outputs(self) -> dict[str, Json]:
-        """Return the outputs of completed steps by full id."""
+        """Return the outputs of completed steps by full id, without those of older attempts of their container."""
         return {
             path: node.output
             for path, node in self._state.nodes.items()
-            if node.status == COMPLETED and node.output is not None
+            if node.status == COMPLETED and node.output is not None and node.is_current
         }
 
     def context(self) -> dict[str, Json]:

@@ -53,9 +53,7 @@ class Breakers:
         circuit.state, circuit.probing = "half_open", True
         return [_note("half_open", action, target, circuit)]
 
-    def report(
-        self, action: str, target: str, failure: Failure | None, now: int, *, probe: bool = True
-    ) -> list[Note]:
+    def report(self, action: str, target: str, failure: Failure | None, now: int, *, probe: bool = True) -> list[Note]:
         """Account for a call that ended; `failure` is None for a success. Returns what changed.
 
         Once a circuit is open its `probe` alone decides: other calls that end then were admitted before.

@@ -199,7 +199,7 @@ class Owner:
             )  # fmt: skip
             interruption = Interrupted("process_restart", keep, policy != "resume")
             self._take_in(self._unrefused(lambda: self.run.handle(interruption, self.now)))
-            if self._outsiders is not None and state.status == SUSPENDED:
+            if self._outsiders is not None and policy == "suspend" and state.status == SUSPENDED:
                 self._push(self.now + 60_000 * MILLISECOND, Signal("retry"))
         elif state.status == ACTIVE:
             # What was left when the process went.

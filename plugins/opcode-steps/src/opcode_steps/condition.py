@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 from opcode_kernel import (
     Body,
@@ -150,12 +151,14 @@ def yields_boolean(expression: Json) -> bool:
 def branch_key(value: Json, expression: str = "") -> str:
     """Turn the result of a condition into a branch key (spec 01 section 3.4).
 
-    >>> branch_key(True), branch_key(3.0), branch_key(1500000), branch_key(None)
-    ('true', '3', '1500000', 'null')
+    >>> branch_key(True), branch_key(3.0), branch_key(1500000), branch_key(None), branch_key(1e21)
+    ('true', '3', '1500000', 'null', '1000000000000000000000')
     """
     if isinstance(value, dict | list):
         raise ExpressionError(
             f"expected a text, number, boolean or null to choose a branch by, found {json_type(value)}",
             details={"expression": expression},
         )
+    if isinstance(value, float) and value.is_integer():
+        return f"{Decimal(repr(value)) + 0:.0f}"  # no exponent, however large
     return canonical_text(value)

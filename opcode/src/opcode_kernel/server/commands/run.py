@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from opcode_kernel.errors import Json
+from opcode_kernel.errors import Failure, Json
 from opcode_kernel.server.commands.common import (
     add_json,
     complain,
@@ -202,9 +202,7 @@ def render(result: dict[str, Json]) -> str:
     if result.get("output") is not None:
         parts.append(f"output: {shorten(result['output'], 2000)}")
     if result.get("error"):
-        error = result["error"]
-        where = f" at {error['step_id']}" if error.get("step_id") else ""
-        parts.append(f"error{where}: [{error['code']}] {error['message']}")
+        parts.append(f"error: {Failure.from_json(result['error'])}")
     parts.append(f"{result['status']} ({result['workflow_id']})")
     return "\n".join(parts)
 
