@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 import opcode_steps
-from opcode_kernel.core.commands import CancelTask, StartTimer
-from opcode_kernel.core.messages import ActionEnded, ActionFailed, ActionSucceeded, Interrupted, Start, TimerFired
-from opcode_kernel.core.plan import compile_plan
-from opcode_kernel.core.run import Run
+from opcode_kernel.core.commands import CancelTask
+from opcode_kernel.core.messages import ActionEnded, ActionFailed, ActionSucceeded, Interrupted, TimerFired
 from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import Failure
 from opcode_kernel.testing.faults import Faults
@@ -111,16 +109,6 @@ def test_a_container_whose_time_is_up_is_tried_again_when_the_old_attempt_has_en
     assert found.node("p").attempt == 2
     assert found.node("p.branch_0.a").status == "running"
     assert found.events("step_skipped", step="p.branch_0.a")[0].payload == {"reason": "container_failed"}
-
-
-def test_an_action_that_does_not_heed_its_time_out_is_given_up_after_the_grace() -> None:
-    alone = Run(compile_plan({"steps": [echo("a", timeout="1s")]}, VOCABULARY))
-    commands = alone.handle(Start("run", {}), 0).commands
-    (timer,) = [command for command in commands if isinstance(command, StartTimer)]
-    assert timer.at == 6 * SECOND
-    alone.handle(TimerFired(timer.task), timer.at)
-    assert alone.state.status == "failed"
-    assert alone.state.nodes["a"].error.code == "TIMEOUT_ERROR"
 
 
 def test_a_restart_knows_that_what_was_cancelled_has_ended_with_its_process() -> None:

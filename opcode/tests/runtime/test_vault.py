@@ -175,7 +175,7 @@ async def test_legacy_blobs_are_read_and_written_anew(store: MemoryStore) -> Non
     assert row.value.startswith(b"OPV1")
 
 
-@pytest.mark.parametrize("blob", [b"", b"short", legacy_blob("another", "x")])
+@pytest.mark.parametrize("blob", [b"", b"short", legacy_blob("another", "x")], ids=["empty", "short", "foreign"])
 async def test_a_legacy_blob_that_cannot_be_read_is_refused(store: MemoryStore, vault: Vault, blob: bytes) -> None:
     await store.put_secret(SecretRow("OLD", blob, 1, 1))
     with pytest.raises(VaultError, match="OLD"):

@@ -15,7 +15,7 @@ from opcode_kernel.errors import Json
 
 @dataclass(slots=True)
 class RunAction:
-    """Carry out an action. Secrets are still holes; `deadline` is absolute, in microseconds UTC.
+    """Carry out an action. Secrets are still holes. `timeout` counts from when it is carried out, in microseconds.
 
     Never changed: runs share it. Not a named tuple like the others because fields in slots are read three times faster,
     and these are read on every step.
@@ -30,7 +30,7 @@ class RunAction:
     attempt: int
     #: How often an operator consented to repeating the step; part of the idempotency key.
     consent: int
-    deadline: int | None
+    timeout: int | None
     #: Whether it may be carried out where it is issued: the action is `immediate`, and there is no secret to fetch.
     immediate: bool = False
 

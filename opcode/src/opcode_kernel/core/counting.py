@@ -6,7 +6,7 @@ Part of the fold: only the modules of the fold call these, while an event is app
 from __future__ import annotations
 
 from opcode_kernel.core.commands import StartTimer
-from opcode_kernel.core.state import RETRYING, RUNNING, SUSPENDED, Node, RunState
+from opcode_kernel.core.state import PENDING, RETRYING, RUNNING, SUSPENDED, Node, RunState
 from opcode_kernel.core.tasks import close_tasks, issue, withdraw
 
 
@@ -62,11 +62,24 @@ def leave(state: RunState, node: Node, status: str) -> None:
         state.quiet.append(block.owner)
 
 
+def drop_blocks(state: RunState, owner: Node) -> None:
+    """Leave the nested lists of an attempt that is over: their steps are as if they had not begun."""
+    for block in owner.blocks:
+        block.attempt = 0  # of none: what was about to begin in it never will
+        for node in block.nodes:
+            if node is not None and node.status != PENDING:
+                drop_blocks(state, node)
+                node.status = PENDING
+                node.output = node.error = node.reason = node.completed_at = None
+                state.dirty[node] = None
+    owner.blocks, owner.passed = [], 0
+
+
 def forget_attempt(state: RunState, node: Node) -> None:
     """Drop what belonged to the attempt before, its back-off timer included."""
     if node.timers:
         close_tasks(state, node)
-    node.blocks, node.passed = [], 0
+    drop_blocks(state, node)
     node.memo = None
     node.arrived = {}
     node.waiting = None

@@ -205,6 +205,13 @@ def _workflow_cancelled(state: RunState, event: Event, node: None) -> None:
     _finish(state, CANCELLED, event.at)
 
 
+def _workflow_interrupted(state: RunState, event: Event, node: None) -> None:
+    until = (event.private or {}).get("until")
+    if until is not None:
+        stop_budget(state, until)
+        _start_budget(state, state.budget_left or 0, event.at)
+
+
 def _workflow_timed_out(state: RunState, event: Event, node: None) -> None:
     state.budget_left = state.budget_since = None
     withdraw(state, BUDGET)
@@ -233,6 +240,7 @@ _HANDLERS: dict[str, Handler] = {
     "workflow_failed": _workflow_failed,
     "workflow_cancelled": _workflow_cancelled,
     "workflow_timed_out": _workflow_timed_out,
+    "workflow_interrupted": _workflow_interrupted,
     "step_started": step_fold.step_started,
     "step_completed": step_fold.step_completed,
     "step_failed": step_fold.step_failed,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from opcode_kernel.core.commands import StartTimer
-from opcode_kernel.core.counting import enter, leave_live, wake
+from opcode_kernel.core.counting import drop_blocks, enter, leave_live, wake
 from opcode_kernel.core.state import (
     COMPLETED,
     FAILED,
@@ -34,6 +34,8 @@ def satisfied(state: RunState, node: Node) -> None:
             original.rescued_by = node
             state.dirty[original] = None
             satisfied(state, original)
+            if original.block.owner is not None:
+                state.quiet.append(original.block.owner)  # what else is in it may be resting already
     if block.plan.nested:
         if not plan.is_fallback:
             _next_nested(state, block)
@@ -77,6 +79,7 @@ def unhandled(state: RunState, node: Node, failure: Failure, told: Block | None 
         block.ended = True
         if block.owner is not None:
             state.touched.append(block.owner)
+            state.quiet.append(block.owner)
     elif block is state.root:
         state.failures.append((node, failure))
     for original in node.rescues:
@@ -192,7 +195,7 @@ def reset(state: RunState, node: Node) -> None:
     node.arrived, node.waiting = {}, None
     node.cut = node.unknown = False
     node.ending = None
-    node.blocks, node.passed = [], 0
+    drop_blocks(state, node)
     release(node)
     state.dirty[node] = None
     if node.triggered or not node.plan.is_fallback:

@@ -9,6 +9,7 @@ from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.messages import Interrupted
 from opcode_kernel.core.settling import cancel, park, park_all, suspend_now
 from opcode_kernel.core.state import ACTIVE, PENDING
+from opcode_kernel.errors import Json
 
 if TYPE_CHECKING:
     from opcode_kernel.core.run import Run
@@ -21,7 +22,11 @@ def interrupt(run: Run, message: Interrupted) -> None:
         cancel(run, "never_started", None)
     if state.status != ACTIVE:
         return
-    run.emit("workflow_interrupted", None, {"reason": message.reason, "steps": _at_work(run)})
+    private: dict[str, Json] | None = None
+    if message.suspend and message.reason == "process_restart" and state.budget_since is not None:
+        # A run that waits for consent is not charged for the time without a process either.
+        private = {"until": state.updated_at}
+    run.emit("workflow_interrupted", None, {"reason": message.reason, "steps": _at_work(run)}, private)
     if message.suspend:
         park_all(run, message.keep)
     else:

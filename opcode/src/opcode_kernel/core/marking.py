@@ -20,11 +20,11 @@ def mark(plans: list[StepPlan], index: dict[str, int]) -> None:
 
 
 def _first_command(plan: StepPlan) -> RunAction | None:
-    """Return what `tasks.command_of` will, for a plain step without a deadline: it depends on nothing in the run."""
+    """Return what `tasks.command_of` will, for a plain step: it depends on nothing in the run."""
     if not plan.plain or plan.call is None or plan.action is None:
         return None
     params = plan.call.params.value
-    return RunAction(f"{plan.id}#1", plan.id, plan.action, plan.binding, params, [], 1, 1, None, plan.immediate)
+    return RunAction(f"{plan.id}#1", plan.id, plan.action, plan.binding, params, [], 1, 1, plan.timeout, plan.immediate)
 
 
 def _mark_fallbacks(plans: list[StepPlan], index: dict[str, int]) -> None:

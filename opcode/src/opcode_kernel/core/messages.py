@@ -48,6 +48,8 @@ class ActionSuspended:
     task: str
     reason: str
     details: dict[str, Json] = field(default_factory=dict)
+    #: Whether the step's time-out stands still meanwhile.
+    pauses: bool = True
 
 
 @dataclass(slots=True)

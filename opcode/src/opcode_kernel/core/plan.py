@@ -68,7 +68,7 @@ class StepPlan:
     is_fallback: bool = False
     #: Top-level steps at or under which this fallback can be triggered.
     guarded: tuple[int, ...] = ()
-    #: Whether starting it needs no decision and no timer: one call with constant params, no guard, no time-out.
+    #: Whether starting it needs no decision at all: one call with constant params and no guard.
     plain: bool = False
     #: Whether its action may run where it is issued, unless it needs a secret.
     immediate: bool = False
@@ -229,9 +229,7 @@ class _PlanCompiler:
         )  # fmt: skip
         plan.config = step_type.compile(step, _StepCompiler(self, plan))
         plan.call = plan.config if isinstance(plan.config, Call) else None
-        plan.plain = (
-            plan.call is not None and plan.call.params.constant and plan.guard is None and plan.timeout is None
-        )  # fmt: skip
+        plan.plain = plan.call is not None and plan.call.params.constant and plan.guard is None
         return plan
 
     def expression(self, text: str, language: str = "cel") -> Program:

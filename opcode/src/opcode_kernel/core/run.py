@@ -257,7 +257,8 @@ class Run:
             return
         node = self.state.nodes[command.step_id]
         if node.status == RUNNING:
-            self.emit("step_suspended", node, {"reason": message.reason, **message.details})
+            private: dict[str, Json] | None = None if message.pauses else {"charged": True}
+            self.emit("step_suspended", node, {"reason": message.reason, **message.details}, private)
 
     def _timer_fired(self, task: str) -> None:
         timer = self.state.outstanding.get(task)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core.directives import defect, follow
-from opcode_kernel.core.ending import decided
 from opcode_kernel.core.fold import node_of
 from opcode_kernel.core.guards import guard_holds
 from opcode_kernel.core.handling import attempt_failed
 from opcode_kernel.core.interpolation import split_holes
 from opcode_kernel.core.scope import Scope
-from opcode_kernel.core.state import PENDING, TERMINAL_RUN, Node
+from opcode_kernel.core.state import PENDING, TERMINAL_RUN, Block, Node
 from opcode_kernel.core.step_type import Call, Fail
 from opcode_kernel.core.view import View
 from opcode_kernel.errors import Failure, Json, OpcodeError
@@ -29,12 +28,20 @@ def begin(run: Run, node: Node) -> None:
         return  # draining: what has never started stays pending, so that a later retry can go on
     if state.closing is not None and node.top.block is not state.hooks:
         return  # how the run ends is decided
-    owner = node.block.owner
-    if owner is not None and (owner.is_terminal or owner.attempt != node.block.attempt or decided(node) is not None):
-        return  # the container, or that attempt of it, ended meanwhile
+    if node.block.owner is not None and not _goes_on(node.block):
+        return
     if (node.attempt == 0 or node.unanswered) and not _passes(run, node):
         return
     start(run, node)
+
+
+def _goes_on(block: Block) -> bool:
+    """Whether everything around a nested list still goes on with the attempt that opened it."""
+    while (owner := block.owner) is not None:
+        if owner.is_terminal or owner.attempt != block.attempt or owner.ending is not None:
+            return False
+        block = owner.block
+    return True
 
 
 def _passes(run: Run, node: Node) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opcode_kernel.core.commands import RunAction, StartTimer
-from opcode_kernel.core.counting import enter, forget_attempt, leave, leave_live
+from opcode_kernel.core.counting import drop_blocks, enter, forget_attempt, leave, leave_live
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import (
     declined,
@@ -30,7 +30,7 @@ from opcode_kernel.core.state import (
     Node,
     RunState,
 )  # fmt: skip
-from opcode_kernel.core.tasks import GRACE, close_tasks, command_of, issue, issue_action, stop_budget, withdraw
+from opcode_kernel.core.tasks import close_tasks, command_of, issue, issue_action, stop_budget, withdraw
 from opcode_kernel.core.times import MILLISECOND
 from opcode_kernel.core.wait_fold import close_decision
 from opcode_kernel.errors import Failure, Json
@@ -66,7 +66,7 @@ def step_started(state: RunState, event: Event, node: Node) -> None:
         stop_budget(state, at)
     if "params" in private:
         node.holes = private.get("holes") or _NO_HOLES
-        issue_action(state, node, at, private["params"], node.holes)
+        issue_action(state, node, private["params"], node.holes)
 
 
 def reopened(state: RunState, node: Node, attempt: int, at: int) -> None:
@@ -80,14 +80,9 @@ def reopened(state: RunState, node: Node, attempt: int, at: int) -> None:
 
 
 def call_started(state: RunState, node: Node, attempt: int, at: int, params: Json, holes: list[Any]) -> None:
-    """Apply the start of an attempt that is one action. Whoever carries it out keeps to its deadline.
-
-    The timer is for an action that does not end when it is cancelled: after the grace nobody waits for it any more.
-    """
+    """Apply the start of an attempt that is one action. Whoever carries it out keeps to its time-out."""
     _started(state, node, attempt, at)
-    issue_action(state, node, at, params, holes)
-    if node.plan.timeout is not None:
-        issue(state, node, StartTimer(f"{node.task}!timeout", at + node.plan.timeout + GRACE))
+    issue_action(state, node, params, holes)
 
 
 def start_plain(state: RunState, at: int, events: list[Event]) -> bool:
@@ -137,7 +132,7 @@ def _enter_plain(state: RunState, node: Node, at: int) -> RunAction:
     enter(state, node, RUNNING)
     state.root.live -= 1  # counted by `enter`, where it belongs
     node.attempt = 1
-    return command_of(node, at, node.plan.config.params.value, _NO_HOLES)
+    return command_of(node, node.plan.config.params.value, _NO_HOLES)
 
 
 def _started(state: RunState, node: Node, attempt: int, at: int) -> None:
@@ -284,10 +279,7 @@ def step_retrying(state: RunState, event: Event, node: Node) -> None:
     close_decision(state, node, CANCELLED, event.at)
     close_tasks(state, node)
     enter(state, node, RETRYING)
-    node.blocks, node.passed = (
-        [],
-        0,
-    )  # what is in them belongs to the attempt that is over, and nobody may repeat or skip it any more
+    drop_blocks(state, node)  # nobody may repeat or skip anymore what belongs to the attempt that is over
     node.error = Failure.from_json(private["error"])
     if "wake_at" in private:
         issue(state, node, StartTimer(f"{node.task}!retry", private["wake_at"]))
@@ -306,6 +298,8 @@ def step_suspended(state: RunState, event: Event, node: Node) -> None:
         _pause_timeout(state, node, event.at)
         if node.task in state.outstanding:
             state.away.add(node.task)
+        if "charged" in (event.private or {}) and node.plan.timeout is not None:
+            issue(state, node, StartTimer(f"{node.task}!timeout", node.attempt_at + node.plan.timeout))
     leave_live(state, node)
     node.status = SUSPENDED
     node.block.resting += 1

@@ -57,19 +57,19 @@ def close_tasks(state: RunState, node: Node) -> None:
     node.timers = ()
 
 
-def issue_action(state: RunState, node: Node, at: int, params: Json, holes: list[Any]) -> None:
+def issue_action(state: RunState, node: Node, params: Json, holes: list[Any]) -> None:
     """Issue the action of the current attempt."""
     node.input = params
-    command = command_of(node, at, params, holes)
+    command = command_of(node, params, holes)
     state.outstanding[command.task] = command
     state.issued.append(command)
     state.acting += 1
 
 
-def command_of(node: Node, at: int, params: Json, holes: list[Any]) -> RunAction:
+def command_of(node: Node, params: Json, holes: list[Any]) -> RunAction:
     """Return the command of the current attempt; `StepPlan.first` is the same where it is known beforehand."""
     plan = node.plan
     return RunAction(
         f"{node.key}#{node.attempt}", node.path, plan.action or "", plan.binding, params, holes, node.attempt,
-        node.operator_attempt, None if plan.timeout is None else at + plan.timeout, plan.immediate and not holes,
+        node.operator_attempt, plan.timeout, plan.immediate and not holes,
     )  # fmt: skip

@@ -214,3 +214,5 @@ class Suspended(Exception):
 
     reason: str
     details: Mapping[str, Json]
+    #: Whether the step's time-out stands still meanwhile, as it does for people.
+    pauses: bool = True

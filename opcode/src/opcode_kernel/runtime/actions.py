@@ -18,6 +18,7 @@ from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.interpolation import fill_holes, split_holes
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended
 from opcode_kernel.core.state import RunState
+from opcode_kernel.core.tasks import GRACE
 from opcode_kernel.core.times import MILLISECOND, SECOND
 from opcode_kernel.errors import ActionError, Failure, Json, NotFoundError, VaultError
 from opcode_kernel.plugin.action import Action, Suspended
@@ -117,13 +118,25 @@ class ActionRunner:
         return None
 
     async def _run_and_report(self, live: LiveRun, command: RunAction) -> None:
+        watch = None
+        if command.timeout is not None:
+            watch = anyio.CancelScope()
+            self._engine.nursery.spawn(self._give_up, live, command, watch)
         with live.scopes[command.task]:
             try:
                 report = await self._run(live, command) if live.wants(command.task) else None
             finally:
                 live.left(command.task)
+                if watch is not None:
+                    watch.cancel()
             if report is not None:
                 live.push(report)
+
+    async def _give_up(self, live: LiveRun, command: RunAction, watch: anyio.CancelScope) -> None:
+        """Report for an action that does not end when it is cancelled: after the grace nobody waits for it any more."""
+        with watch:
+            await anyio.sleep(((command.timeout or 0) + GRACE) / SECOND)
+            live.push(ActionFailed(command.task, Failure.of(_too_slow(command), step_id=command.step_id)))
 
     async def _run(self, live: LiveRun, command: RunAction) -> Report:
         action: Action = command.binding
@@ -141,7 +154,7 @@ class ActionRunner:
             if measure(output) > self._output_limit:
                 self._refuse_size(output)
         except Suspended as waiting:
-            return ActionSuspended(command.task, waiting.reason, dict(waiting.details))
+            return ActionSuspended(command.task, waiting.reason, dict(waiting.details), waiting.pauses)
         except Exception as error:  # noqa: BLE001 - see run_inline
             failure = self._failure(error, command)
         else:
@@ -165,16 +178,11 @@ class ActionRunner:
             raise
 
     async def _call(self, action: Action, context: StepContext, params: Any, command: RunAction) -> Json:
-        deadline = command.deadline
-        if deadline is None:
+        if command.timeout is None:
             return await self._called(action, context, params)
-        left = (deadline - self._engine.clock()) / SECOND
-        if left > 0:
-            with anyio.move_on_after(left):
-                return await self._called(action, context, params)
-        node = context._live.run.state.nodes[command.step_id]  # noqa: SLF001 - the limit is for the message only
-        limit = (node.plan.timeout or 0) // MILLISECOND
-        raise ActionError("TIMEOUT_ERROR", f"step {command.step_id} exceeded its time-out of {limit} ms")
+        with anyio.move_on_after(command.timeout / SECOND):
+            return await self._called(action, context, params)
+        raise _too_slow(command)
 
     async def _called(self, action: Action, context: StepContext, params: Any) -> Json:
         if action.blocking:
@@ -234,6 +242,11 @@ class ActionRunner:
         if isinstance(error, NotJsonError):
             error = ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False)
         return _bounded(self._engine.redactor.failure(Failure.of(error, step_id=command.step_id)))
+
+
+def _too_slow(command: RunAction) -> ActionError:
+    limit = (command.timeout or 0) // MILLISECOND
+    return ActionError("TIMEOUT_ERROR", f"step {command.step_id} exceeded its time-out of {limit} ms")
 
 
 def _bounded(failure: Failure) -> Failure:

@@ -62,7 +62,7 @@ class Children:
             self._abandon(child_id)
             raise
         if child.status == "suspended":
-            raise Suspended("child", {"child_workflow_id": child_id})
+            raise Suspended("child", {"child_workflow_id": child_id}, pauses=_waits_for_people(child))
         return child_output(child)
 
     async def read_context(self, run_id: str) -> dict[str, Json]:
@@ -138,6 +138,12 @@ class Children:
             return live.run.plan.template_name, live.run.state.parent_run_id or live.parent_run_id
         row = await self._engine.store.run(run_id)
         return None if row is None else (row.template_name, row.parent_run_id)
+
+
+def _waits_for_people(child: RunState) -> bool:
+    """Whether a suspended run waits for anything but signals and timers: such time is not charged to who waits for it."""
+    resting = [node for node in child.nodes.values() if node.status == SUSPENDED and not node.blocks]
+    return any(node.reason not in ("signal", "timer") for node in resting)
 
 
 def child_id_of(state: RunState, command: RunAction) -> str:

@@ -34,7 +34,7 @@ def step_rows(state: RunState, nodes: Iterable[Node]) -> list[StepRow]:
             None if done is None or node.started_at is None else (done - node.started_at) // MILLISECOND,
         ))
         for node in nodes
-        if node.status is not PENDING or node.block is root
+        if node.status is not PENDING or node.block is root or node.attempt
     ]  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def _causes(state: RunState, events: Sequence[Event], position: int) -> Iterator
     if isinstance(state.outstanding.get(node.task), RunAction):
         if event.type == "step_suspended":
             details = {key: value for key, value in payload.items() if key != "reason"}
-            yield ActionSuspended(node.task, payload["reason"], details)
+            yield ActionSuspended(node.task, payload["reason"], details, "charged" not in (event.private or {}))
     elif node.task in state.ending:
         yield ActionEnded(node.task)
     yield from _due_timers(state, node, event.at)

@@ -94,8 +94,11 @@ class World:
         after = drawn if reply.after is None else reply.after
         if reply.rests:
             yield began + after // 2, ActionSuspended(command.task, "child")
-        elif command.deadline is not None and (reply.never or command.deadline <= began + after):
-            yield command.deadline, ActionFailed(command.task, Failure("TIMEOUT_ERROR", "the step took too long"))
+        elif command.timeout is not None and (reply.never or command.timeout <= after):
+            yield (
+                began + command.timeout,
+                ActionFailed(command.task, Failure("TIMEOUT_ERROR", "the step took too long")),
+            )
             return
         if not reply.never:
             yield began + after, _answer(command.task, reply)
