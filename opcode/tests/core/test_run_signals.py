@@ -195,7 +195,15 @@ def test_the_same_decision_again_without_a_step_id_changes_nothing_either() -> N
     found.signal("decision", None, {"choice": "go"}, agent_id="me")
     assert len(found.log) == length
     for choice, agent in (("no", "me"), ("go", "you")):
-        refuses(found, NotFoundError, "no pending", "decision", None, {"choice": choice}, agent_id=agent)
+        refuses(
+            found,
+            ConflictError,
+            "already resolved: me chose 'go'",
+            "decision",
+            None,
+            {"choice": choice},
+            agent_id=agent,
+        )
     found.signal("data", None, {"signal": "go"})
     length = len(found.log)
     found.signal("decision", None, {"choice": "go"}, agent_id="me")

@@ -60,14 +60,6 @@ def _notes(run: Run, node: Node, notes: Sequence[Note], private: dict[str, Json]
 
 
 def _open(run: Run, node: Node, directive: Open) -> None:
-    state = run.state
-    limit = state.plan.limits.nested_instances
-    if len(state.nodes) - len(state.root.nodes) + len(directive.blocks) > limit:
-        attempt_failed(run, node, Failure(
-            "EXECUTION_ERROR", f"expected at most {limit} nested steps in one run, all iterations and branches counted; "
-            "split the work into workflows of its own", retryable=False, details={"limit": limit},
-        ))  # fmt: skip
-        return
     opened = [[block.body, block.key, block.index, block.item] for block in directive.blocks]
     private: dict[str, Json] = {"open": opened}
     if directive.memo is not None:

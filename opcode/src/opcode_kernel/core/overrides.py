@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from opcode_kernel.core.run import Run
 
 
+#: What the payload of a skip may hold. Another key is most likely a misspelt output, which would be lost for good.
+SKIP_KEYS = frozenset({"output", "reason", "reasoning"})
+
+
 def retry(run: Run, signal: Signal) -> None:
     """Repeat a failed step, or what was interrupted."""
     state = run.state
@@ -47,6 +51,12 @@ def skip(run: Run, signal: Signal) -> None:
         raise conflict(run, "skip")
     if signal.step_id is None:
         raise DefinitionError("step_id is required to skip a step")
+    unknown = sorted(set(signal.payload) - SKIP_KEYS)
+    if unknown:
+        raise DefinitionError(
+            f"expected payload to hold output, the step's output, if anything; found {unknown[0]!r}",
+            details={"allowed": sorted(SKIP_KEYS)},
+        )
     node = find(
         run, signal.step_id, [n for n in state.nodes.values() if n.status == SUSPENDED or _is_open_failure(run, n)]
     )

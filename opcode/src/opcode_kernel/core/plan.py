@@ -116,6 +116,8 @@ class Plan:
     actions: frozenset[str] = frozenset()
     #: The bounds of the engine that runs it; they are not part of the template.
     limits: Limits = DEFAULT_LIMITS
+    #: How many steps a run may have, by its limit of nested ones.
+    most_steps: int = 0
 
     @property
     def on_complete(self) -> int | None:
@@ -162,6 +164,7 @@ def compile_plan(
         started={"template_name": template_name, "template_version": f"v{template_version}"},
         actions=frozenset(compiler.actions),
         limits=limits,
+        most_steps=limits.nested_instances + len(definition.steps) + len(hooks.steps),
     )
 
 

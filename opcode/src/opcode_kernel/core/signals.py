@@ -85,7 +85,9 @@ def _pending_decision(run: Run, signal: Signal) -> DecisionState | None:
     if signal.step_id is None:
         if len(pending) == 1 and not state.is_terminal:
             return pending[0]
-        if not pending and _is_last_answer(run, signal):
+        last = None if pending else _answered_last(run)
+        if last is not None:
+            _check_answer(last, signal)
             return None
         if state.is_terminal:
             raise conflict(run, "a decision")
@@ -115,27 +117,26 @@ def _check_repeated(run: Run, signal: Signal) -> None:
         if run.state.is_terminal:
             raise conflict(run, "a decision")
         raise _nothing_asked(run, signal.step_id or "")
-    last = [decision for decision in past if decision.node is node][-1]
-    resolution = last.resolution or {}
-    if _is_answer(last, signal):
-        return
-    raise ConflictError(
-        f"the decision for step {node.path} is already {last.status}",
-        details={"decision_id": last.id, "status": last.status, "choice": resolution.get("choice")},
-    )
+    _check_answer([decision for decision in past if decision.node is node][-1], signal)
 
 
-def _is_answer(decision: DecisionState, signal: Signal) -> bool:
-    """Whether a decision was resolved by the same agent with the same choice."""
+def _check_answer(decision: DecisionState, signal: Signal) -> None:
+    """Accept that the same agent repeats its choice; refuse any other answer to what is settled."""
     given = decision.resolution or {}
     same = decision.status == "resolved" and given.get("choice") == signal.payload.get("choice")
-    return same and given.get("resolved_by") == signal.agent_id
+    if same and given.get("resolved_by") == signal.agent_id:
+        return
+    by = f": {given.get('resolved_by') or 'somebody'} chose {given['choice']!r}" if "choice" in given else ""
+    details = {"decision_id": decision.id, "status": decision.status, "choice": given.get("choice")}
+    if "resolved_by" in given:
+        details["resolved_by"] = given["resolved_by"]
+    raise ConflictError(f"the decision for step {decision.node.path} is already {decision.status}{by}", details=details)
 
 
-def _is_last_answer(run: Run, signal: Signal) -> bool:
-    """Whether the answer that was given last is repeated by whoever need not say which step is meant."""
+def _answered_last(run: Run) -> DecisionState | None:
+    """Return the decision that was settled last, for whoever does not say which step is meant."""
     answered = [decision for decision in reversed(run.state.decisions.values()) if decision.resolved_at is not None]
-    return bool(answered) and _is_answer(max(answered, key=lambda decision: decision.resolved_at or 0), signal)
+    return max(answered, key=lambda decision: decision.resolved_at or 0, default=None)
 
 
 def decision_timed_out(run: Run, node: Node) -> None:

@@ -10,7 +10,7 @@ from opcode_kernel.core.guards import guard_holds
 from opcode_kernel.core.handling import attempt_failed
 from opcode_kernel.core.interpolation import split_holes
 from opcode_kernel.core.scope import Scope
-from opcode_kernel.core.state import PENDING, TERMINAL_RUN, Block, Node
+from opcode_kernel.core.state import PENDING, TERMINAL_RUN, Node
 from opcode_kernel.core.step_type import Call, Fail
 from opcode_kernel.core.view import View
 from opcode_kernel.errors import Failure, Json, OpcodeError
@@ -28,20 +28,22 @@ def begin(run: Run, node: Node) -> None:
         return  # draining: what has never started stays pending, so that a later retry can go on
     if state.closing is not None and node.top.block is not state.hooks:
         return  # how the run ends is decided
-    if node.block.owner is not None and not _goes_on(node.block):
+    owner = node.block.owner
+    if owner is not None and not node.block.goes_on:
+        return
+    if owner is not None and len(state.nodes) > state.plan.most_steps and node.attempt == 0:
+        attempt_failed(run, owner, _too_many_steps(state.plan.limits.nested_instances), final=True)
         return
     if (node.attempt == 0 or node.unanswered) and not _passes(run, node):
         return
     start(run, node)
 
 
-def _goes_on(block: Block) -> bool:
-    """Whether everything around a nested list still goes on with the attempt that opened it."""
-    while (owner := block.owner) is not None:
-        if owner.is_terminal or owner.attempt != block.attempt or owner.ending is not None:
-            return False
-        block = owner.block
-    return True
+def _too_many_steps(limit: int) -> Failure:
+    return Failure(
+        "EXECUTION_ERROR", f"expected at most {limit} nested steps in one run, all iterations and branches counted; "
+        "split the work into workflows of its own", retryable=False, details={"limit": limit},
+    )  # fmt: skip
 
 
 def _passes(run: Run, node: Node) -> bool:

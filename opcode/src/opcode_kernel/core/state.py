@@ -173,6 +173,16 @@ class Block:
             self.key_prefix = f"{owner.key}{again}.{name}."
 
     @property
+    def goes_on(self) -> bool:
+        """Whether everything around it still goes on with the attempt that opened it, and has not decided how it ends."""
+        block = self
+        while (owner := block.owner) is not None:
+            if owner.status in TERMINAL_STEP or owner.attempt != block.attempt or owner.ending is not None:
+                return False
+            block = owner.block
+        return True
+
+    @property
     def suspended(self) -> bool:
         """Whether nothing in it can go on before something from outside arrives."""
         if self.ended or self.live:

@@ -99,8 +99,7 @@ def start_plain(state: RunState, at: int, events: list[Event]) -> bool:
         if node.status is not PENDING or node.attempt or node.operator_attempt != 1:
             break
         if command is None:
-            owner = node.block.owner
-            if not plan.plain or (owner is not None and (owner.is_terminal or owner.attempt != node.block.attempt)):
+            if not plan.plain or len(state.nodes) > state.plan.most_steps or not node.block.goes_on:
                 break
             command = _enter_plain(state, node, at)
         node.status = RUNNING

@@ -163,10 +163,13 @@ def _question(node: Node) -> dict[str, Json]:
     """What an operator has to say about an effect that was cut off: it is never repeated unasked."""
     return {
         "outcome": "unknown", "action": node.plan.action, "attempt": node.attempt,
-        "question": f"did it happen? {node.plan.action} was under way when the process ended",
+        "question": f"did it happen? {node.plan.action} was cut off before it reported, so nobody knows; a process that it "
+        "started may even still be running",
         "answers": [
-            {"signal_type": "retry", "means": "it did not happen, or may happen twice: carry it out again"},
-            {"signal_type": "skip", "payload": {"output": None}, "means": "it happened: go on with this output"},
+            {"signal_type": "retry", "step_id": node.path,
+             "means": "it did not happen, or may happen twice: carry it out again"},
+            {"signal_type": "skip", "step_id": node.path, "payload": {"output": None},
+             "means": "it happened: go on with this output"},
         ],
     }  # fmt: skip
 
