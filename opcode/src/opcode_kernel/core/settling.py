@@ -50,7 +50,7 @@ def settle(run: Run) -> bool:
     if root.plan.fallbacks and _skip_unneeded_fallbacks(run):
         return True
     if root.live or hooks.live:
-        return _fail(run) if state.failures and _is_stuck(run) else _rest_long_waits(run)
+        return _settle_lists(run) if _is_stuck(run) else _rest_long_waits(run)
     if state.closing is not None:
         return _after_hook(run)
     if state.failures and not _asks_operator(run):
@@ -63,11 +63,21 @@ def settle(run: Run) -> bool:
 
 
 def _is_stuck(run: Run) -> bool:
-    """Whether all that is live are lists that wait for a fallback which a run that is bound to fail does not start."""
-    return run.state.closing is None and not _asks_operator(run) and all(
-        isinstance(command, StartTimer) and command.task.endswith(("!timeout", "!decision"))
-        for command in run.state.outstanding.values()
-    )  # fmt: skip
+    """Whether all that is live are lists that wait for a fallback, and nothing is under way that could bring it about."""
+    state = run.state
+    return state.closing is None and all(
+        task in state.away if isinstance(command, RunAction) else task.endswith(("!timeout", "!decision"))
+        for task, command in state.outstanding.items()
+    )
+
+
+def _settle_lists(run: Run) -> bool:
+    """Settle a run in which only lists are live: their fallbacks wait for steps that rest, or are never begun."""
+    if run.state.failures and not _asks_operator(run):
+        return _fail(run)
+    if run.state.status == ACTIVE and any(node.status == SUSPENDED for node in run.state.nodes.values()):
+        _suspend(run)
+    return False
 
 
 def _asks_operator(run: Run) -> bool:

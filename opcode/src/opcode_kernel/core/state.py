@@ -55,6 +55,8 @@ class Node:
     timeout_left: int | None = None
     #: What was decided for a container whose nested actions are still being cancelled; see `ending.py`.
     ending: dict[str, Json] | None = None
+    #: The run that the step waits for.
+    child: str | None = None
     #: Interrupted while an action with effects was under way: nobody knows whether it happened.
     unknown: bool = False
     #: The fallback that stands in for this failed step, the one that was started for it, and the reverse of that.

@@ -295,6 +295,7 @@ def step_suspended(state: RunState, event: Event, node: Node) -> None:
         node.unknown = payload.get("outcome") == "unknown"
     elif node.reason in ("decision", "child"):
         _pause_timeout(state, node, event.at)
+        node.child = payload.get("child_workflow_id")
         if node.task in state.outstanding:
             state.away.add(node.task)
         if "charged" in (event.private or {}) and node.plan.timeout is not None:

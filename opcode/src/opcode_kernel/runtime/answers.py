@@ -10,7 +10,7 @@ from opcode_kernel.core.state import PENDING, SUSPENDED, TERMINAL_RUN, DecisionS
 from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Json
 from opcode_kernel.store.base import StoredEvent
-from opcode_kernel.store.projections import duration_ms
+from opcode_kernel.store.projections import duration_ms, waiting_for
 
 #: The signals that make a run go on.
 RESUMING = ("decision", "retry", "skip")
@@ -146,13 +146,10 @@ def waiting_steps(state: RunState) -> list[dict[str, Json]]:
         return []
     found = []
     for node in state.nodes.values():
-        if node.status != SUSPENDED or any(block.resting and not block.ended for block in node.blocks):
+        waiting = waiting_for(node) if node.status == SUSPENDED else None
+        if waiting is None:
             continue
-        entry: dict[str, Json] = {"step_id": node.path, "reason": node.reason}
-        if node.waiting is not None and node.waiting.get("signal"):
-            entry["signal"] = node.waiting["signal"]
-        if node.waiting is not None and node.waiting.get("until") is not None:
-            entry["until"] = iso(node.waiting["until"])
+        entry: dict[str, Json] = {"step_id": node.path, **waiting}
         if node.unknown:
             entry.update(_question(node))
         found.append(entry)

@@ -38,7 +38,10 @@ class RunRow(NamedTuple):
 
 
 class StepRow(NamedTuple):
-    """One step of a run, nested ones included once they started. `input` has secrets masked."""
+    """One step of a run, nested ones included once they started. `input` has secrets masked.
+
+    `waiting` says what a suspended step waits for; it is None for all others, and for those that merely contain it.
+    """
 
     run_id: str
     step_id: str
@@ -50,6 +53,7 @@ class StepRow(NamedTuple):
     started_at: int | None
     completed_at: int | None
     duration_ms: int | None
+    waiting: dict[str, Json] | None = None
 
 
 class DecisionRow(NamedTuple):
@@ -116,7 +120,8 @@ class RunWrite(NamedTuple):
 class RunFilter(NamedTuple):
     """Conditions on runs, all of them optional and combined; newest first unless `ascending`.
 
-    `since` and `until` are about `created_at`: `since` is in, `until` is out.
+    `since` and `until` are about `created_at`: `since` is in, `until` is out. `reason` means suspended runs with a step
+    that waits for that reason.
     """
 
     status: str | None = None
@@ -128,6 +133,7 @@ class RunFilter(NamedTuple):
     limit: int = 50
     offset: int = 0
     ascending: bool = False
+    reason: str | None = None
 
 
 class EventFilter(NamedTuple):
@@ -201,6 +207,10 @@ class Store(Protocol):
 
     async def steps(self, run_id: str) -> list[StepRow]:
         """Return the step rows of a run, in the order they were first written."""
+        ...
+
+    async def waiting(self, run_ids: Sequence[str]) -> list[StepRow]:
+        """Return the rows of the steps of these runs that wait for something (`StepRow.waiting`), as first written."""
         ...
 
     async def decisions(

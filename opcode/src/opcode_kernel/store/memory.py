@@ -161,6 +161,7 @@ class MemoryStore:
             and (where.parent_run_id is None or run.parent_run_id == where.parent_run_id)
             and (where.since is None or run.created_at >= where.since)
             and (where.until is None or run.created_at < where.until)
+            and (where.reason is None or self._waits_for(run, where.reason))
         ]
         hits.sort(key=_by_age, reverse=not where.ascending)
         return _page(hits, where.limit, where.offset), len(hits)
@@ -172,6 +173,14 @@ class MemoryStore:
     async def steps(self, run_id: str) -> list[StepRow]:
         """See `Store.steps`."""
         return list(self._steps.get(run_id, {}).values())
+
+    async def waiting(self, run_ids: Sequence[str]) -> list[StepRow]:
+        """See `Store.waiting`."""
+        return [row for run_id in run_ids for row in self._steps.get(run_id, {}).values() if row.waiting is not None]
+
+    def _waits_for(self, run: RunRow, reason: str) -> bool:
+        found = [row.waiting for row in self._steps.get(run.id, {}).values() if row.waiting is not None]
+        return run.status == "suspended" and any(waiting["reason"] == reason for waiting in found)
 
     async def decisions(
         self, *, run_id: str | None = None, status: str | None = None, agent_id: str | None = None, limit: int = 50

@@ -62,7 +62,16 @@ _TABLES = (
         updated_at BIGINT NOT NULL)""",
 )
 
-MIGRATIONS = (Migration(1, "first schema", _TABLES),)
+#: The reason of what rests already is in the log; the rest of it comes when the step is written again.
+_WAITING = (
+    "ALTER TABLE steps ADD COLUMN waiting TEXT",
+    """UPDATE steps SET waiting = (
+        SELECT events.payload FROM events
+        WHERE events.run_id = steps.run_id AND events.step_id = steps.step_id AND events.type = 'step_suspended'
+        ORDER BY events.sequence DESC LIMIT 1) WHERE status = 'suspended'""",
+)
+
+MIGRATIONS = (Migration(1, "first schema", _TABLES), Migration(2, "what steps wait for", _WAITING))
 
 _JOURNAL = """CREATE TABLE IF NOT EXISTS schema_version (
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)"""

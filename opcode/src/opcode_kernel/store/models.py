@@ -80,6 +80,7 @@ class Step(Model):
     started_at = fields.BigIntField(null=True)
     completed_at = fields.BigIntField(null=True)
     duration_ms = fields.BigIntField(null=True)
+    waiting = fields.TextField(null=True)
 
     class Meta:
         """One row per step of a run."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from opcode_kernel.core.state import PENDING, DecisionState, Node, RunState
-from opcode_kernel.core.times import MILLISECOND
+from opcode_kernel.core.state import PENDING, SUSPENDED, DecisionState, Node, RunState
+from opcode_kernel.core.times import MILLISECOND, iso
 from opcode_kernel.errors import Json
 from opcode_kernel.store.base import DecisionRow, RunRow, StepRow
 
@@ -32,10 +32,28 @@ def step_rows(state: RunState, nodes: Iterable[Node]) -> list[StepRow]:
             run_id, node.path, node.status, node.input, node.output, None if node.error is None else _error(node),
             node.retry_count, node.started_at, done := node.completed_at,
             None if done is None or node.started_at is None else (done - node.started_at) // MILLISECOND,
+            waiting_for(node) if node.status is SUSPENDED else None,
         ))
         for node in nodes
         if node.status is not PENDING or node.block is root or node.attempt
     ]  # fmt: skip
+
+
+def waiting_for(node: Node) -> dict[str, Json] | None:
+    """Return what a suspended step waits for, or None when only steps inside it do."""
+    if any(block.resting for block in node.open_blocks()):
+        return None
+    found: dict[str, Json] = {"reason": node.reason}
+    waiting = node.waiting or {}
+    if waiting.get("signal"):
+        found["signal"] = waiting["signal"]
+    if waiting.get("until") is not None:
+        found["until"] = iso(waiting["until"])
+    if node.reason == "child" and node.child is not None:
+        found["child_workflow_id"] = node.child
+    if node.unknown:
+        found["outcome"] = "unknown"
+    return found
 
 
 def decision_rows(state: RunState, ids: Iterable[str]) -> list[DecisionRow]:

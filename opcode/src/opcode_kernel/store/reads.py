@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import Any
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
 from tortoise.exceptions import BaseORMException
+from tortoise.expressions import RawSQL
 from tortoise.queryset import QuerySet
 
+from opcode_kernel.codec import encode
 from opcode_kernel.collector import collector_paused
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import StoreError
@@ -46,6 +48,10 @@ _RUN = ", ".join(RunRow._fields)
 _EVENTS_QUERY = f"SELECT {_EVENT} FROM events WHERE run_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"  # noqa: S608
 _RUN_QUERY = f"SELECT {_RUN} FROM runs WHERE id = ?"  # noqa: S608 - column names of ours, like all below
 _KEY_QUERY = f"SELECT {_RUN} FROM runs WHERE agent_id = ? AND start_key = ?"  # noqa: S608
+_WAITING_QUERY = (
+    f"SELECT {', '.join(StepRow._fields)} FROM steps WHERE run_id = ? AND status = 'suspended'"  # noqa: S608
+    " AND waiting IS NOT NULL ORDER BY id"
+)
 _STEPS_QUERY = f"SELECT {', '.join(StepRow._fields)} FROM steps WHERE run_id = ? ORDER BY id"  # noqa: S608
 #: Events that are read at a time: decoding them holds the loop up for some milliseconds.
 _EVENTS_PAGE = 4_096
@@ -112,6 +118,8 @@ class ReadSide:
         order = ("created_at", "id") if where.ascending else ("-created_at", "-id")
         with self._reading():
             query = models.Run.filter(**conditions)
+            if where.reason is not None:
+                query = query.annotate(waits=RawSQL(_waits_for(where.reason))).filter(status="suspended", waits=1)
             total = await query.count()
             found = await _page(query.order_by(*order), RunRow._fields, where.limit, where.offset)
             return [rows.run_of(row) for row in found], total
@@ -126,6 +134,11 @@ class ReadSide:
         """See `Store.steps`."""
         with self._reading():
             return [rows.step_of(row) for row in await self._rows(_STEPS_QUERY, run_id)]
+
+    async def waiting(self, run_ids: Sequence[str]) -> list[StepRow]:
+        """See `Store.waiting`."""
+        with self._reading():
+            return [rows.step_of(row) for run_id in run_ids for row in await self._rows(_WAITING_QUERY, run_id)]
 
     async def decisions(
         self, *, run_id: str | None = None, status: str | None = None, agent_id: str | None = None, limit: int = 50
@@ -212,6 +225,15 @@ class ReadSide:
 
 def _given(**conditions: Any) -> dict[str, Any]:
     return {name: value for name, value in conditions.items() if value is not None}
+
+
+def _waits_for(reason: str) -> str:
+    """Return a condition on a run, found along the index of its steps; annotations cannot have parameters."""
+    wanted = encode({"reason": reason})[1:-1].replace("'", "''")
+    return (
+        "EXISTS (SELECT 1 FROM steps WHERE steps.run_id = runs.id AND steps.status = 'suspended' "  # noqa: S608 - quoted
+        f"AND instr(steps.waiting, '{wanted}') > 0)"
+    )
 
 
 async def _page(query: QuerySet[Any], columns: tuple[str, ...], limit: int, offset: int = 0) -> list[Any]:

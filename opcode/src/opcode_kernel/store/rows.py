@@ -71,7 +71,7 @@ def run_values(row: RunRow) -> tuple[Any, ...]:
 
 def step_values(row: StepRow) -> tuple[Any, ...]:
     """Return the columns of `STEPS`."""
-    return *row[:3], _text(row.input), _text(row.output), _text(row.error), *row[6:]
+    return *row[:3], _text(row.input), _text(row.output), _text(row.error), *row[6:10], _text(row.waiting)
 
 
 def decision_values(row: DecisionRow) -> tuple[Any, ...]:
@@ -108,7 +108,8 @@ def run_of(values: Sequence[Any]) -> RunRow:
 
 def step_of(values: Sequence[Any]) -> StepRow:
     """Read a step from its columns."""
-    return StepRow._make((*values[:3], _json(values[3]), _json(values[4]), _json(values[5]), *values[6:]))
+    input, output, error = _json(values[3]), _json(values[4]), _json(values[5])
+    return StepRow._make((*values[:3], input, output, error, *values[6:10], _json(values[10])))
 
 
 def decision_of(values: Sequence[Any]) -> DecisionRow:

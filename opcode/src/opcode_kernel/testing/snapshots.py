@@ -11,7 +11,7 @@ from opcode_kernel.core.state import Block, DecisionState, Node, RunState
 from opcode_kernel.errors import Failure, Json
 
 _NODE = (
-    "ending", "unknown", "key", "status", "attempt", "retry_count", "operator_attempt", "pending", "triggered", "ignored", "cut", "input", "output",
+    "ending", "unknown", "child", "key", "status", "attempt", "retry_count", "operator_attempt", "pending", "triggered", "ignored", "cut", "input", "output",
     "reason", "started_at", "attempt_at", "completed_at", "memo", "arrived", "waiting", "decision", "timeout_left",
 )  # fmt: skip
 _RUN = (
