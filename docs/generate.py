@@ -104,6 +104,13 @@ def definition_page(registry: Registry) -> Iterator[str]:
         "`${{inputs.name ?? 'nobody'}}` has a default for what is not there. What is put in is never read again."
     )
     yield table(("Root", "Meaning"), [(f"`{name}`", f"{WORDS['references'][name]}.") for name in NAMESPACES])
+    yield "Short ids, nested steps and results of iterations:"
+    yield "\n".join(f"- {text}." for text in WORDS["addresses"].values())
+    yield "## Names in expressions"
+    yield (
+        "`condition` and `expression` are CEL, `over` is a reference, CEL or jq, `expr.eval` takes Expr. What they see:"
+    )
+    yield table(("Language", "Names"), [(f"{name}", f"{text}.") for name, text in WORDS["expressions"].items()])
     yield "## Limits"
     bounds = [
         (f"`{field.name}`", f"{getattr(Limits(), field.name)}", WORDS["limits"][field.name]) for field in fields(Limits)
@@ -126,6 +133,7 @@ def step_types_page(registry: Registry) -> Iterator[str]:
             for key, schema in config["properties"].items()
         ]
         yield table(("Key", "", "Meaning"), rows) if rows else "No config."
+        yield f"{WORDS['outputs'][name]}."
 
 
 def hooks_page(registry: Registry) -> Iterator[str]:
@@ -171,6 +179,9 @@ def errors_page(registry: Registry) -> Iterator[str]:
     )
     rows = [(f"`{name}`", "yes" if is_retryable(name) else "no", f"{WORDS['errors'][name]}.") for name in CODES]
     yield table(("Code", "Retried", "Meaning"), rows)
+    for title, text in WORDS["details"].items():
+        yield f"## {title}"
+        yield text
 
 
 def tools_page(registry: Registry) -> Iterator[str]:
@@ -178,7 +189,8 @@ def tools_page(registry: Registry) -> Iterator[str]:
     yield "# MCP tools"
     yield (
         "What the server offers to agents. Both spellings can be called: `opcode.run` and `opcode_run`. A refusal has "
-        "`isError` set and `{error: {code, message, details?}}` as structured content."
+        "`isError` set and `{error: {code, message, step_id?, details?}}` as structured content. A run that failed is no "
+        "refusal: the answers of run, status and signal then have `status` `failed` and the same `error`."
     )
     for name, tool in collect_tools(SimpleNamespace(registry=registry, store=None), Sessions()).items():
         hints = [word for word in ("read_only", "destructive", "idempotent", "open_world") if getattr(tool, word)]
@@ -192,7 +204,7 @@ def tools_page(registry: Registry) -> Iterator[str]:
             yield "**Inside `filter`**"
             yield properties({"properties": where}, output=True)
         yield "**Answer**"
-        fine = {key: value for key, value in tool.output_schema["properties"].items() if key != "error"}
+        fine = tool.output_schema["properties"]
         yield properties({"properties": fine}, output=True)
         yield "**Schema of the arguments**"
         yield f"```json\n{json.dumps(tool.input_schema, indent=2, ensure_ascii=False)}\n```"

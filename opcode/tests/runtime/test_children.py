@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import anyio
 import pytest
 
-from opcode_kernel.errors import ConflictError
+from opcode_kernel.errors import ConflictError, NotFoundError
 
 pytestmark = pytest.mark.anyio
 
@@ -82,13 +84,59 @@ async def test_a_suspended_child_suspends_the_parent_and_its_end_resumes_it(worl
         with anyio.fail_after(5):
             result = await engine.run("parent", agent_id="me")
             assert result["status"] == "suspended"
-            assert result["waiting"] == [{"step_id": "call", "reason": "child"}]
             child_id = await child_of(world, result["workflow_id"])
+            (entry,) = result["waiting"]
+            assert (entry["step_id"], entry["reason"], entry["child_workflow_id"]) == ("call", "child", child_id)
             await until(lambda: not engine.live)
             answer = await engine.signal(child_id, "decision", payload={"choice": "yes"})
             assert answer["status"] == "completed"
             await until(lambda: world.status(result["workflow_id"]) == "completed")
     assert world.ran() == ["after", "last"]
+
+
+async def test_every_answer_of_a_parent_says_whom_to_answer_however_deep_the_question_is(world, until):
+    async with world.engine() as engine:
+        await engine.define("leaf", {"steps": [ASK]}, agent_id="me")
+        await family(engine, [call("leaf", "down")])
+        result = await engine.run("parent", agent_id="me")
+        run_id, child_id = result["workflow_id"], await child_of(world, result["workflow_id"])
+        leaf_id = await child_of(world, child_id)
+        status = await engine.status(run_id)
+        fed = await engine.signal(run_id, "data", payload={"x": 1})
+        for answer in (result, status, fed):
+            (child,) = answer["waiting"]
+            (leaf,) = child["waiting"]
+            (question,) = leaf["pending_decisions"]
+            assert (child["child_workflow_id"], leaf["child_workflow_id"]) == (child_id, leaf_id)
+            assert (question["workflow_id"], question["step_id"], question["options"]) == (
+                leaf_id,
+                "ask",
+                [{"id": "yes"}],
+            )
+        for step_id in (None, "call"):
+            with pytest.raises(NotFoundError, match=f"its child workflow {leaf_id} asks at step ask") as caught:
+                await engine.signal(run_id, "decision", step_id=step_id, payload={"choice": "yes"})
+            assert caught.value.details["candidates"] == [{"workflow_id": leaf_id, "step_id": "ask"}]
+        await engine.signal(leaf_id, "decision", payload={"choice": "yes"})
+        await until(lambda: world.status(run_id) == "completed")
+        assert "waiting" not in await engine.status(run_id)
+
+
+async def test_a_parent_shows_that_nobody_knows_whether_something_happened_in_its_child(world, until):
+    async with world.engine() as engine:
+        await family(engine, [{"id": "g", "action": "fake.gate"}])
+        run_id = (await engine.run("parent", agent_id="me", wait=False))["workflow_id"]
+        await until(lambda: "g" in world.ran())
+        child_id = await child_of(world, run_id)
+        await engine.ask(run_id, lambda run: None)
+        rows = {name: deepcopy(value) for name, value in vars(world.store).items() if isinstance(value, dict | list)}
+        number = world.store._next_id
+    vars(world.store).update(rows, _next_id=number)  # as a crash leaves it
+    async with world.engine(recovery="resume") as engine:
+        await until(lambda: world.status(run_id) == "suspended")
+        (entry,) = (await engine.status(run_id))["waiting"]
+        assert entry["child_workflow_id"] == child_id
+        assert [(each["step_id"], each["outcome"]) for each in entry["waiting"]] == [("g", "unknown")]
 
 
 async def test_a_child_that_fails_after_a_suspension_fails_the_parent(world, until):

@@ -127,3 +127,18 @@ async def test_compiled_versions_are_not_kept_without_limit(world, monkeypatch):
         assert len(engine.library._compiled) == 3
         with anyio.fail_after(5):
             assert (await engine.run("t0", agent_id="me"))["status"] == "completed"
+
+
+async def test_a_template_or_version_that_is_not_there_is_refused_with_those_that_are(world):
+    async with world.engine() as engine:
+        for _ in range(2):
+            await engine.define("loopgate", {"steps": STEPS}, agent_id="me")
+        with pytest.raises(NotFoundError) as caught:
+            await engine.run("loopgat", agent_id="me")
+        assert caught.value.message == "template 'loopgat' not found; did you mean 'loopgate'?"
+        assert caught.value.details == {"did_you_mean": "loopgate"}
+        with pytest.raises(NotFoundError) as caught:
+            await engine.run("loopgate", agent_id="me", version="v7")
+        assert caught.value.message == "version v7 of template 'loopgate' not found; there are v2, v1"
+        with pytest.raises(NotFoundError, match=r"not found; list the templates with opcode\.query"):
+            await engine.run("moon", agent_id="me")

@@ -13,7 +13,7 @@ import opcode_shell
 import opcode_steps
 from opcode_kernel.core.validation import Report, validate
 from opcode_kernel.plugin.manager import registry_of
-from opcode_kernel.runtime.library import RegistryVocabulary
+from opcode_kernel.runtime.vocabulary import RegistryVocabulary
 
 
 @pytest.fixture(scope="module")

@@ -211,8 +211,21 @@ async def test_what_outlives_the_grace_is_parked_and_found_suspended_next_time(s
     with anyio.fail_after(6):
         assert await anyio.to_thread.run_sync(daemon.end, signal.SIGTERM) == 0
     again = start()
+    assert again.wait_for("1 run was interrupted; answer with retry, skip or cancel")["interrupted"] == 1
     shown = await call(again.ready(), "opcode.status", workflow_id=started["workflow_id"])
     assert shown["status"] == "suspended"
+
+
+async def test_all_runs_with_an_open_question_are_counted_and_listed_also_where_other_steps_go_on(start):
+    daemon = start()
+    url = daemon.ready()
+    steps = [{**LONG["steps"][0], "id": "cut"}, {"id": "go", "type": "wait", "config": {"duration": "20s"}}]
+    await call(url, "opcode.define", name="t", definition={"steps": steps}, agent_id="a")
+    for _ in range(2):
+        await call(url, "opcode.run", template_name="t", agent_id="a", wait=False)
+    await anyio.to_thread.run_sync(daemon.end, signal.SIGKILL)
+    again = start(OPCODE_RECOVERY="resume")
+    assert again.wait_for("2 runs were interrupted; answer with retry, skip or cancel")["interrupted"] == 2
 
 
 async def test_after_a_crash_the_run_is_suspended_and_can_be_cancelled(start):

@@ -179,6 +179,51 @@ async def test_a_run_that_is_not_there_is_refused_with_a_remedy(tmp_path):
             assert error["message"].endswith(remedy)
 
 
+async def test_suspended_runs_are_listed_with_what_they_wait_for_and_found_by_it(tmp_path):
+    wait = {"id": "w", "type": "wait", "config": {"signal": "go"}}
+    async with serving(tmp_path) as connect, connect() as client:
+        for name, steps in (("asks", [ASK]), ("waits", [wait])):
+            await ok(client, "define", name=name, agent_id="a", definition={"steps": steps})
+            await ok(client, "run", template_name=name, agent_id="a")
+        found = await ok(client, "query", resource="workflows", filter={"status": "suspended", "fields": "summary"})
+        shown = {run["template_name"]: run["waiting"] for run in found["workflows"]}
+        assert shown == {
+            "asks": [{"step_id": "gate", "reason": "decision"}],
+            "waits": [{"step_id": "w", "reason": "signal", "signal": "go"}],
+        }
+        found = await ok(client, "query", resource="workflows", filter={"reason": "signal"})
+        assert ([run["template_name"] for run in found["workflows"]], found["total"]) == (["waits"], 1)
+        assert (await ok(client, "query", resource="workflows", filter={"reason": "interrupted"}))["total"] == 0
+
+
+async def test_every_key_of_an_answer_stands_in_the_published_schema(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        known = {tool.name: set(tool.output_schema["properties"]) for tool in (await client.list_tools()).tools}
+        steps = [ASK, step("end", "workflow.log", message="x") | {"depends_on": ["gate"]}]
+        await ok(client, "define", name="t", agent_id="a", definition={"steps": steps})
+        run = await ok(client, "run", template_name="t", agent_id="a")
+        status = await ok(client, "status", workflow_id=run["workflow_id"])
+        fed = await ok(client, "signal", workflow_id=run["workflow_id"], signal_type="data", payload={"x": 1})
+        moved = await ok(
+            client, "signal", workflow_id=run["workflow_id"], signal_type="decision", payload={"choice": "go"}
+        )
+        done = await ok(client, "status", workflow_id=run["workflow_id"])
+    for name, answers in (("run", [run]), ("status", [status, done]), ("signal", [fed, moved])):
+        for answer in answers:
+            assert set(answer) <= known[f"opcode.{name}"]
+
+
+async def test_paging_that_makes_no_sense_is_refused(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        await ok(client, "define", name="t", agent_id="a", definition={"steps": [ASK]})
+        run_id = (await ok(client, "run", template_name="t", agent_id="a"))["workflow_id"]
+        for wrong in ({"events_since": -1}, {"events_limit": 0}, {"events_since": "first"}, {"events_limit": True}):
+            error = await refused(client, "status", workflow_id=run_id, **wrong)
+            assert "must be a whole number of at least" in error["message"]
+        page = await ok(client, "status", workflow_id=run_id, include=["events"], events_since="0", events_limit=1.0)
+        assert ([event["sequence"] for event in page["events"]], page["events_next"]) == ([1], 1)
+
+
 async def test_a_decision_moves_the_run_on_and_its_answer_fits_the_published_schema(tmp_path):
     async with serving(tmp_path) as connect, connect() as client:
         schemas = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}

@@ -46,6 +46,14 @@ def test_a_record_has_time_level_and_message_first_and_the_bound_ids():
     assert str(record["time"]).endswith("Z")
 
 
+def test_clients_for_http_do_not_tell_of_every_request():
+    stream = io.StringIO()
+    logs.configure("info", stream=stream)
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).info("POST /message?sessionId=s")
+    assert lines(stream) == []
+
+
 def test_records_of_libraries_take_the_same_way_and_keep_their_failure():
     stream = io.StringIO()
     logs.configure("info", stream=stream)

@@ -92,10 +92,29 @@ async def test_filters_that_make_no_sense_are_refused(store, resource, where):
 
 
 async def test_nothing_found_is_an_empty_list(store):
-    assert await ask(store, "workflows", status="nonsense") == {"workflows": [], "total": 0}
-    assert await ask(store, "templates", name="none") == {"templates": []}
+    assert await ask(store, "workflows", status="pending") == {"workflows": [], "total": 0}
+    assert await ask(store, "templates", agent_id="none") == {"templates": []}
     assert await ask(store, "events", workflow_id="none") == {"events": []}
     assert await ask(store, "decisions", workflow_id="none") == {"decisions": []}
+
+
+@pytest.mark.parametrize(
+    ("resource", "where", "remark"),
+    [
+        ("workflows", {"status": "complete"}, "nothing has the status 'complete'; did you mean 'completed'?"),
+        (
+            "decisions",
+            {"status": "done"},
+            "nothing has the status 'done'; known are pending, resolved, timed_out, cancelled",
+        ),
+        ("actions", {"name": "demo.eco"}, "nothing has the name 'demo.eco'; did you mean 'demo.echo'?"),
+        ("templates", {"name": "tt"}, "nothing has the name 'tt'; did you mean 't'?"),
+        ("templates", {"template_name": "none"}, "nothing has the template_name 'none'; known are t"),
+    ],
+)
+async def test_a_filter_that_nothing_can_match_is_an_empty_list_with_a_remark(store, resource, where, remark):
+    answer = await ask(store, resource, **where)
+    assert (answer[resource], answer["warnings"]) == ([], [remark])
 
 
 async def test_runs_come_newest_first_with_definition_versions_and_times(store):

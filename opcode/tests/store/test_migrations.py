@@ -85,6 +85,20 @@ def test_only_missing_steps_are_applied(database: sqlite3.Connection) -> None:
     assert database.execute("SELECT max(version), count(*) FROM schema_version").fetchone() == (99, len(MIGRATIONS) + 1)
 
 
+def test_what_rests_already_has_its_reason_after_the_migration(database: sqlite3.Connection) -> None:
+    migrate(database, now=1, migrations=MIGRATIONS[:1])
+    step, event = "INSERT INTO steps (run_id, step_id, status, retry_count)", "INSERT INTO events (run_id, type, at, "
+    database.execute(f"{step} VALUES ('r', 'a', 'suspended', 0), ('r', 'b', 'completed', 0)")
+    for sequence, (step_id, reason) in enumerate((("a", "decision"), ("a", "child"), ("b", "signal"))):
+        database.execute(
+            f"{event} sequence, step_id, payload) VALUES ('r', 'step_suspended', 1, ?, ?, ?)",
+            (sequence, step_id, f'{{"reason":"{reason}"}}'),
+        )
+    assert migrate(database, now=2) == len(MIGRATIONS) - 1
+    found = database.execute("SELECT step_id, waiting FROM steps ORDER BY step_id").fetchall()
+    assert found == [("a", '{"reason":"child"}'), ("b", None)]
+
+
 async def test_a_newer_database_is_refused_and_left_alone(database: sqlite3.Connection, tmp_path: Path) -> None:
     migrate(database, now=1)
     database.execute("INSERT INTO schema_version VALUES (99, 'future', 1)")

@@ -101,6 +101,7 @@ def test_codings_we_do_not_know_are_left_alone(codings: str) -> None:
         ("deflate", zlib.compress(b"hello " * 1000 + b"world") + b"trailing rubbish"),
         ("Deflate , GZIP", gzip.compress(zlib.compress(b"hello " * 1000 + b"world"))),
     ],
+    ids=["two members", "with a head", "bare", "with a tail", "twice"],
 )
 def test_decoding_does_not_depend_on_how_the_data_arrives(coding: str, encoded: bytes, size: int) -> None:
     decoder = decoder_for(coding)

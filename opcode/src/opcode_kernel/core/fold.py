@@ -55,11 +55,17 @@ def left_over(state: RunState) -> tuple[list[Node], list[Node], list[Node]]:
 
     Nearly all of it was carried out by later events; doing the rest twice changes nothing.
     """
+    ready, touched, quiet = (_latest(queue) for queue in (state.ready, state.touched, state.quiet))
     return (
-        [node for node in dict.fromkeys(state.ready) if node.status == PENDING],
-        [node for node in dict.fromkeys(state.touched) if node.status in (RUNNING, SUSPENDED) and not _is_parked(node)],
-        [node for node in dict.fromkeys(state.quiet) if node.status == RUNNING],
+        [node for node in ready if node.status == PENDING],
+        [node for node in touched if node.status in (RUNNING, SUSPENDED) and not _is_parked(node)],
+        [node for node in quiet if node.status == RUNNING],
     )
+
+
+def _latest(queue: Iterable[Node]) -> list[Node]:
+    """Return each node once, where it stands last: what was put there before has been taken out."""
+    return list(dict.fromkeys(reversed([*queue])))[::-1]
 
 
 def _is_parked(node: Node) -> bool:

@@ -54,11 +54,15 @@ def signal_answer(run_id: str, signal_type: str, result: dict[str, Json]) -> dic
 
 
 def status_snapshot(state: RunState, include: Iterable[str]) -> dict[str, Json]:
-    """Return what `opcode.status` answers, events apart."""
+    """Return what `opcode.status` answers, events apart. What is long comes only with the part it belongs to."""
     wanted = set(include)
     snapshot = run_result(state)
     snapshot.pop("pending_decisions", None)
     snapshot.pop("steps")
+    if "steps" not in wanted:
+        snapshot.pop("output", None)
+    if not wanted & {"steps", "decisions"}:
+        snapshot.pop("waiting", None)
     if "steps" in wanted:
         snapshot["steps"] = {node.path: _step_row(state, node) for node in shown_nodes(state)}
     if "decisions" in wanted and (pending := state.pending_decisions()):
@@ -67,9 +71,11 @@ def status_snapshot(state: RunState, include: Iterable[str]) -> dict[str, Json]:
         snapshot["context"] = context_record(state)
     snapshot.update(
         name=state.plan.name, template_name=state.plan.template_name,
-        template_version=f"v{state.plan.template_version}", agent_id=state.agent_id, params=state.input_params,
+        template_version=f"v{state.plan.template_version}", agent_id=state.agent_id,
         created_at=iso(state.created_at),
     )  # fmt: skip
+    if "steps" in wanted:
+        snapshot["params"] = state.input_params
     if state.parent_run_id is not None:
         snapshot["parent_workflow_id"] = state.parent_run_id
     return snapshot

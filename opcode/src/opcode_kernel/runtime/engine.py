@@ -22,9 +22,10 @@ from opcode_kernel.core.state import ACTIVE, RunState
 from opcode_kernel.core.validation import Report
 from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError, StoreError
 from opcode_kernel.plugin.manager import Registry
-from opcode_kernel.runtime import answers
+from opcode_kernel.runtime import answers, hints
 from opcode_kernel.runtime.actions import ActionRunner
 from opcode_kernel.runtime.admission import Admission
+from opcode_kernel.runtime.asking import naming_children, show_children
 from opcode_kernel.runtime.breaker import Breakers
 from opcode_kernel.runtime.children import cancel_children, tell_parent
 from opcode_kernel.runtime.committer import Committer
@@ -69,7 +70,7 @@ class Engine:
         self.committer = Committer(store, self.hub, self._write_lost)
         self.admission = Admission(nursery, self.committer)
         self.start_keys = StartKeys(store)
-        self.library = Library(store, registry, options.limits, self.clock)
+        self.library = Library(store, registry, options.limits, self.clock, vault)
         self.runner = ActionRunner(self)
         self.timers = Timers(self.clock, self._fire, patience=1.0 if self.clock is wall_clock else 3600.0)
         self.live: dict[str, LiveRun] = {}
@@ -126,7 +127,7 @@ class Engine:
             found = await start_once(self, request, idempotency_key)
             live = self.live.get(found) if isinstance(found, str) else found
             if live is None:
-                return answers.run_result((await self.load(str(found))).state)
+                return await show_children(self.store, answers.run_result((await self.load(str(found))).state))
             return await self._result(live, wait, wait_timeout)
 
     def start(
@@ -182,14 +183,20 @@ class Engine:
             await self.touch_agent(agent_id)
         with self._heard(run_id, listener):
             message = Signal(signal_type, payload or {}, step_id or None, agent_id or None, reasoning)
-            reply = Reply(lambda run: answers.run_result(run.state))
+            reply = Reply(lambda run: (answers.run_result(run.state), hints.unheard(run.state, message)))
             live = self.wake(run_id)
             live.push(message, reply)
-            result = await reply.wait()
+            try:
+                result, warnings = await reply.wait()
+            except NotFoundError as error:
+                if signal_type == "decision" and error.details.get("candidates") == []:
+                    raise await naming_children(self.store, run_id, error) from None
+                raise await hints.with_steps(error, self, run_id, step_id) from None
             if result["status"] == ACTIVE and signal_type in answers.RESUMING:
                 await live.settled()
                 result = answers.run_result(live.run.state)
-        return answers.signal_answer(run_id, signal_type, result)
+        answer = await show_children(self.store, answers.signal_answer(run_id, signal_type, result))
+        return {**answer, "warnings": warnings} if warnings else answer
 
     async def status(
         self, run_id: str, *, include: Sequence[str] | None = None, events_since: int | None = None,
@@ -211,13 +218,14 @@ class Engine:
             return answers.status_snapshot(run.state, wanted), run.state.sequence
 
         snapshot, last = await self.ask(run_id, look)
+        snapshot = await show_children(self.store, snapshot)
         if "events" in wanted:
             after = max(0, last - events_limit if events_since is None else events_since)
             # What came after the snapshot is left to the next call.
             where = EventFilter(run_id=run_id, after_sequence=after, limit=min(events_limit, last - after))
             found = await self.store.find_events(where)
             snapshot |= answers.events_page(found, last, cut_before=events_since is None and after > 0)
-        return snapshot  # type: ignore[no-any-return]
+        return snapshot
 
     async def ask(self, run_id: str, question: Callable[[Run], Any]) -> Any:
         """Return `question(run)` as of now; for a live run, as of what is durable."""
@@ -316,7 +324,7 @@ class Engine:
         if wait:
             with anyio.move_on_after(wait_timeout):
                 await live.settled()
-                return answers.run_result(live.run.state)
+                return await show_children(self.store, answers.run_result(live.run.state))
         if live.rested:
             await live.settled()
             return {"workflow_id": live.run_id, "status": live.run.state.status}

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 
 from opcode_kernel.codec import measure
-from opcode_kernel.core.evaluator import Evaluator
 from opcode_kernel.core.interpolation import split_holes
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.plan import Plan, compile_plan
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.state import RunState
-from opcode_kernel.core.step_type import StepType
 from opcode_kernel.core.text import json_type
-from opcode_kernel.core.validation import Report, validate
+from opcode_kernel.core.validation import Issue, Report, validate
 from opcode_kernel.core.validation.issues import an
-from opcode_kernel.errors import DefinitionError, Json, NotFoundError
+from opcode_kernel.core.validation.report import sorted_issues
+from opcode_kernel.errors import DefinitionError, Json
 from opcode_kernel.plugin.manager import Registry
-from opcode_kernel.plugin.params import schema_of
+from opcode_kernel.runtime.absent import absent
+from opcode_kernel.runtime.hints import no_template
+from opcode_kernel.runtime.ports import Vault
+from opcode_kernel.runtime.vocabulary import RegistryVocabulary
 from opcode_kernel.schemas import JsonSchema
 from opcode_kernel.store.base import Store, TemplateRow
 
@@ -67,8 +69,11 @@ class Template:
 class Library:
     """The templates of an engine."""
 
-    def __init__(self, store: Store, registry: Registry, limits: Limits, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, limits: Limits, clock: Callable[[], int], vault: Vault | None = None
+    ) -> None:
         self._store = store
+        self._vault = vault
         self._vocabulary = RegistryVocabulary(registry)
         self._registry = registry
         self._limits = limits
@@ -104,12 +109,30 @@ class Library:
             name, 0, description, definition, input_schema, output_schema, triggers, agent_id, self._clock()
         )
         self._compile(row)  # What validation let through must compile; nothing is stored if it does not.
+        warnings = await self._warnings(row, report)
         version = await self._store.save_template(row)
         self._latest[name] = max(version, self._latest.get(name, 0))
         answer: dict[str, Json] = {"name": name, "version": f"v{version}"}
-        if report.warnings:
-            answer["warnings"] = [issue.to_json() for issue in report.warnings]
+        if warnings:
+            answer["warnings"] = [issue.to_json() for issue in warnings]
         return answer
+
+    async def _warnings(self, row: TemplateRow, report: Report) -> Sequence[Issue]:
+        """Return the warnings of validation with those about templates and secrets that are not there yet."""
+
+        async def exists(name: str, version: Json) -> bool:
+            return (name == row.name and version in (None, "")) or await self._exists(name, version)
+
+        missing = await absent(row.definition, self._registry.step_types, self._store, self._vault, exists)
+        return sorted_issues([*report.warnings, *missing], row.definition) if missing else report.warnings
+
+    async def _exists(self, name: str, version: Json) -> bool:
+        try:
+            number = None if version in (None, "") else version_number(version)
+        except DefinitionError:
+            return False
+        known = self._latest.get(name) if number is None else self._compiled.get((name, number))
+        return known is not None or await self._store.template(name, number) is not None
 
     async def resolve(self, name: str, version: str | int | None = None, *, check: bool = False) -> Template:
         """Return a compiled version, the highest one when none is named.
@@ -136,15 +159,14 @@ class Library:
         read = self._reading[name, number] = anyio.Event()
         try:
             row = await self._store.template(name, number) if known is None else known.row
+            if row is None:
+                raise await no_template(self._store, name, number)
             return self._resolved(row, name, number, check)
         finally:
             del self._reading[name, number]
             read.set()
 
-    def _resolved(self, row: TemplateRow | None, name: str, number: int | None, check: bool) -> Template:
-        if row is None:
-            what = f"version v{number} of template {name!r}" if number is not None else f"template {name!r}"
-            raise NotFoundError(f"{what} not found; list the templates with opcode.query")
+    def _resolved(self, row: TemplateRow, name: str, number: int | None, check: bool) -> Template:
         if number is None:
             # A version may have been defined while this one was read.
             self._latest[name] = max(row.version, self._latest.get(name, 0))
@@ -219,66 +241,3 @@ def version_number(version: str | int | None) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise DefinitionError(f"expected a version such as v3, found {version!r}")
     return int(text)
-
-
-class RegistryVocabulary:
-    """The registry as validation sees it."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._outputs: dict[str, Mapping[str, Json]] = {}
-
-    @property
-    def step_types(self) -> Mapping[str, StepType]:
-        """The step types by name."""
-        return self._registry.step_types
-
-    @property
-    def evaluators(self) -> Mapping[str, Evaluator]:
-        """The expression languages by name."""
-        return self._registry.evaluators
-
-    def has_action(self, name: str) -> bool:
-        """Tell whether an action is registered."""
-        return name in self._registry.actions
-
-    def action_names(self) -> Iterable[str]:
-        """Return all action names."""
-        return self._registry.actions
-
-    def check_params(
-        self, action: str, params: dict[str, Json], dynamic: Callable[[Json], bool]
-    ) -> list[tuple[str, str]]:
-        """Return what literal params break."""
-        decoder = self._registry.actions[action].decoder
-        return [] if decoder is None else [(each.path, each.message) for each in decoder.check(params, dynamic=dynamic)]
-
-    def unknown_params(self, action: str, params: dict[str, Json]) -> list[str]:
-        """Return the names the action does not read."""
-        decoder = self._registry.actions[action].decoder
-        return sorted(params) if decoder is None else decoder.unknown(params)
-
-    def param_names(self, action: str) -> Iterable[str]:
-        """Return the names of the params, aliases included."""
-        decoder = self._registry.actions[action].decoder
-        return () if decoder is None else sorted(decoder.names)
-
-    def programs(self, action: str) -> Mapping[str, str]:
-        """Return the params that hold program text; the language of all of them is Expr."""
-        return dict.fromkeys(sorted(self._registry.actions[action].bound), "expr")
-
-    def output_schema(self, action: str) -> Mapping[str, Json]:
-        """Return the schema of the output; derived once."""
-        known = self._outputs.get(action)
-        if known is None:
-            output = self._registry.actions[action].output
-            known = self._outputs[action] = {} if output is None else schema_of(output)
-        return known
-
-    def check_schema(self, schema: Json) -> str | None:
-        """Return what is wrong with a JSON Schema."""
-        try:
-            JsonSchema(schema)
-        except DefinitionError as error:
-            return error.message
-        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from opcode_kernel.errors import Json
 
@@ -20,4 +20,13 @@ class Vault(Protocol):
 
     async def get(self, name: str) -> str:
         """Return the value of a secret (raises `NotFoundError`, `VaultError`)."""
+        ...
+
+
+@runtime_checkable
+class SecretNames(Protocol):
+    """A vault that can also say which secrets it holds; then `opcode.define` warns about those it does not."""
+
+    async def list(self) -> list[str]:
+        """Return the names of all secrets, sorted."""
         ...

@@ -107,6 +107,23 @@ def optional_count(arguments: Arguments, name: str, default: int, *, cap: int | 
     return number if cap is None else min(number, cap)
 
 
+def optional_number(arguments: Arguments, name: str, *, least: int) -> int | None:
+    """Return a whole number that is not below `least`, also given as text; fractions are cut."""
+    value = arguments.get(name)
+    if value is None:
+        return None
+    try:
+        number = (
+            int(float(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else least - 1
+        )
+    except (ValueError, OverflowError):
+        number = least - 1
+    if number < least:
+        found = json.dumps(value, default=str)[:60]
+        raise DefinitionError(f"{name} must be a whole number of at least {least}, found {found}")
+    return number
+
+
 def optional_seconds(arguments: Arguments, name: str) -> float | None:
     """Return a duration in seconds, given as `50s` or as a bare number of seconds."""
     value = arguments.get(name)

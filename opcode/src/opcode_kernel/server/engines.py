@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from opcode_kernel.core.state import ACTIVE, SUSPENDED
+from opcode_kernel.core.state import ACTIVE
 from opcode_kernel.errors import OpcodeError, SettingsError, VaultError
 from opcode_kernel.plugin.manager import Registry, discover
 from opcode_kernel.runtime.engine import Engine, EngineOptions, Notifier, open_engine
@@ -15,7 +15,7 @@ from opcode_kernel.server import logs
 from opcode_kernel.server import setting_kinds as kinds
 from opcode_kernel.server.plugin_names import check_plugin_names
 from opcode_kernel.server.settings import Settings
-from opcode_kernel.store.base import Store
+from opcode_kernel.store.base import RunFilter, Store
 
 
 def load_registry(settings: Settings) -> Registry:
@@ -85,13 +85,19 @@ async def open_daemon_engine(settings: Settings, notifier: Notifier | None) -> A
 
 
 async def _say_interrupted(store: Store, were_active: list[str]) -> None:
-    """Tell of the runs that the end of the last process cut off; those that went on by themselves are none."""
-    rows = [await store.run(run_id) for run_id in were_active]
-    interrupted = sum(row is not None and row.status == SUSPENDED for row in rows)
+    """Tell how many runs have an interrupted step that waits for an answer, whether their other steps go on or not."""
+    _, interrupted = await store.runs(RunFilter(reason="interrupted", limit=1))
+    rows = await store.waiting_steps(were_active)
+    for run_id in {row.run_id for row in rows if row.waiting is not None and row.waiting["reason"] == "interrupted"}:
+        row = await store.run(run_id)
+        interrupted += row is not None and row.status == ACTIVE
     if interrupted:
         runs = "1 run was" if interrupted == 1 else f"{interrupted} runs were"
         logs.get_logger().warning(
-            f"{runs} interrupted; answer with retry, skip or cancel", interrupted=interrupted, tool="opcode.signal"
+            f"{runs} interrupted; answer with retry, skip or cancel",
+            interrupted=interrupted,
+            tool="opcode.signal",
+            list="opcode.query resource=workflows filter={reason: interrupted}",
         )
 
 

@@ -19,7 +19,18 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 _NAMES = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "error": "ERROR", "critical": "ERROR"}
 
 #: Libraries that talk too much at info; what they have to say at warning is kept.
-_QUIET = ("uvicorn", "mcp", "sse_starlette", "asyncio", "httpx", "httpcore", "tortoise", "aiosqlite", "db_client")
+_QUIET = (
+    "uvicorn",
+    "mcp",
+    "sse_starlette",
+    "asyncio",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "tortoise",
+    "aiosqlite",
+    "db_client",
+)
 
 
 def configure(level: str, *, stream: TextIO | None = None) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from opcode_kernel.core.state import SUSPENDED
+from opcode_kernel.core.validation.nearness import Suggestions
 from opcode_kernel.errors import DefinitionError, Json
 from opcode_kernel.plugin.manager import Registry
 from opcode_kernel.server import wire
 from opcode_kernel.server.arguments import Arguments, optional_count, optional_text
-from opcode_kernel.store.base import EventFilter, RunFilter, Store
+from opcode_kernel.store.base import EventFilter, RunFilter, StepRow, Store
 
 #: The hard limit on the length of a list.
 CAP = 1000
+#: So many templates are looked at for a name like the one that was not found.
+_LOOKED_AT = 200
+RUN_STATUSES = ("pending", "active", "suspended", "completed", "failed", "cancelled")
+DECISION_STATUSES = ("pending", "resolved", "timed_out", "cancelled")
 _PREFIX = "from:"
 
 
@@ -85,18 +91,27 @@ async def _workflows(store: Store, registry: Registry, where: Arguments) -> dict
             limit=page.limit,
             offset=page.offset,
             ascending=order == "asc",
+            reason=optional_text(where, "reason"),
         )
     )
     definitions: dict[tuple[str, int], Json] = {}
     for key in {(row.template_name, row.template_version) for row in rows} if not page.summary else ():
         template = await store.template(*key)
         definitions[key] = template.definition if template else None
+    waiting: dict[str, list[StepRow]] = {}
+    for step in await store.waiting_steps([row.id for row in rows if row.status == SUSPENDED]):
+        waiting.setdefault(step.run_id, []).append(step)
     items = [
-        wire.run_item(row, definitions.get((row.template_name, row.template_version)), summary=page.summary)
+        wire.run_item(
+            row,
+            definitions.get((row.template_name, row.template_version)),
+            summary=page.summary,
+            waiting=waiting.get(row.id, ()),
+        )
         for row in rows
     ]
     answer = page.answer("workflows", items, more=page.offset + len(rows) < total)
-    return {**answer, "total": total}
+    return {**answer, "total": total, **_unknown("status", where, RUN_STATUSES)}
 
 
 async def _events(store: Store, registry: Registry, where: Arguments) -> dict[str, Json]:
@@ -129,7 +144,12 @@ async def _templates(store: Store, registry: Registry, where: Arguments) -> dict
         offset=page.offset,
     )
     items = [wire.template_item(row, summary=page.summary) for row in rows[: page.limit]]
-    return page.answer("templates", items, more=len(rows) > page.limit)
+    answer = page.answer("templates", items, more=len(rows) > page.limit)
+    key = "name" if optional_text(where, "name") else "template_name"
+    name = optional_text(where, key)
+    if rows or page.offset or not name or await store.template(name) is not None:
+        return answer
+    return {**answer, **_unknown(key, where, [row.name for row in await store.templates(limit=_LOOKED_AT)])}
 
 
 async def _decisions(store: Store, registry: Registry, where: Arguments) -> dict[str, Json]:
@@ -141,7 +161,8 @@ async def _decisions(store: Store, registry: Registry, where: Arguments) -> dict
         limit=page.offset + page.limit + 1,
     )
     items = [wire.decision_item(row) for row in rows[page.offset : page.offset + page.limit]]
-    return page.answer("decisions", items, more=len(rows) > page.offset + page.limit)
+    answer = page.answer("decisions", items, more=len(rows) > page.offset + page.limit)
+    return {**answer, **_unknown("status", where, DECISION_STATUSES)}
 
 
 async def _agents(store: Store, registry: Registry, where: Arguments) -> dict[str, Json]:
@@ -158,7 +179,17 @@ async def _actions(store: Store, registry: Registry, where: Arguments) -> dict[s
     items: list[dict[str, Json]] = [action.describe() for action in actions[page.offset : page.offset + page.limit]]
     if page.summary:
         items = [{"name": item["name"], "description": item["description"]} for item in items]
-    return page.answer("actions", items, more=len(actions) > page.offset + page.limit)
+    answer = page.answer("actions", items, more=len(actions) > page.offset + page.limit)
+    return {**answer, **_unknown("name", where, sorted(registry.actions))}
+
+
+def _unknown(key: str, where: Arguments, known: Sequence[str]) -> dict[str, Json]:
+    """Return the remark about a filter that nothing can ever match, or nothing."""
+    value = optional_text(where, key)
+    if not value or value in known:
+        return {}
+    hint = Suggestions()(value, lambda: known).hint
+    return {"warnings": [f"nothing has the {key} {value[:60]!r}; {hint}"]}
 
 
 def _time(where: Arguments, name: str) -> int | None:

@@ -54,6 +54,16 @@ def answer(required: list[str], **properties: Schema) -> Schema:
 _TIME = {"type": "string", "format": "date-time"}
 _OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 _STEPS: Schema = {"type": "object", "additionalProperties": {"type": "object"}, "description": "by full step id"}
+_PENDING: Schema = {
+    **_OBJECTS,
+    "description": "open questions: step_id, context {prompt, data, ...}, options; answer with signal_type decision",
+}
+_WAITING: Schema = {
+    **_OBJECTS,
+    "description": "what a suspended run waits for: step_id; reason decision, signal, timer, child or interrupted; "
+    "signal and until of a wait; child_workflow_id with the child's own pending_decisions and waiting: answer the child; "
+    "outcome unknown where an effect was cut off, with the question and its answers",
+}
 _AGENT = text("who you are; registered on first use")
 _WORKFLOW = text("the id that opcode.run returned")
 
@@ -96,19 +106,25 @@ RUN_IN = arguments(
     version=text("v2 or 2; the latest when left out"),
     params=loose("inputs of the run"),
     wait={"type": "boolean", "default": True, "description": "false: answer at once, go on in the background"},
-    wait_timeout=text("longest wait for the answer, such as 50s; the run goes on behind it"),
-    idempotency_key=text("the same key from the same agent starts one run only; up to 256 printable characters"),
+    wait_timeout=text("longest wait for the answer, such as 50s, or a number of seconds; the run goes on behind it"),
+    idempotency_key=text(
+        "the same key from the same agent starts one run only, and answers with it, also after the template got a new "
+        "version; CONFLICT for another template, version or params; up to 256 printable characters"
+    ),
 )
 RUN_OUT = answer(
     ["workflow_id", "status"],
     workflow_id={"type": "string"},
-    status=text("completed, failed, suspended, cancelled, or active when the wait ended first"),
+    status=text(
+        "completed, failed, suspended, cancelled; or active, with the id alone, when the wait ended first: "
+        "ask opcode.status"
+    ),
     output={},
     started_at=_TIME,
     completed_at=_TIME,
     steps=_STEPS,
-    pending_decisions=_OBJECTS,
-    waiting=_OBJECTS,
+    pending_decisions=_PENDING,
+    waiting=_WAITING,
     warnings={"type": "array"},
 )
 
@@ -118,18 +134,39 @@ STATUS_IN = arguments(
     include={
         "type": "array",
         "items": {"type": "string", "enum": list(INCLUDES)},
-        "description": "only these parts",
+        "description": "only these parts of what is long; output and params come with steps, waiting with steps or "
+        "decisions",
     },
-    events_since={"type": "integer", "description": "the first events after this sequence; 0 is the start"},
-    events_limit={"type": "integer", "default": 200, "description": "so many events, the newest without events_since"},
+    events_since={
+        "type": "integer",
+        "minimum": 0,
+        "description": "the first events after this sequence; 0 is the start",
+    },
+    events_limit={
+        "type": "integer",
+        "minimum": 1,
+        "default": 200,
+        "description": "so many events, the newest without events_since; at most 10000",
+    },
 )
 STATUS_OUT = answer(
     ["workflow_id", "status"],
     workflow_id={"type": "string"},
-    status={"type": "string"},
+    status=text("pending, active, suspended, completed, failed or cancelled"),
+    name={"type": "string"},
+    template_name={"type": "string"},
+    template_version={"type": "string"},
+    agent_id={"type": "string"},
+    parent_workflow_id={"type": "string"},
+    params=loose("the inputs of the run, defaults included and secrets masked"),
+    created_at=_TIME,
+    started_at=_TIME,
+    completed_at=_TIME,
     output={},
     steps=_STEPS,
-    pending_decisions=_OBJECTS,
+    pending_decisions=_PENDING,
+    waiting=_WAITING,
+    warnings={"type": "array"},
     context={"type": "object"},
     events=_OBJECTS,
     events_truncated={"type": "boolean", "description": "older or newer events were left out"},
@@ -142,7 +179,7 @@ SIGNAL_IN = arguments(
     signal_type=text("what to do with the run", enum=list(SIGNALS)),
     payload=loose(
         'decision: {"choice": ID, "data"?: {...}}; data: {"signal": NAME, ...} for a step that waits for NAME, else '
-        'any object; cancel: {"reason"?: TEXT}; retry: {}; skip: {"output"?: ANY}'
+        'any object; cancel: {"reason"?: TEXT}; retry: {}; skip: {"output"?: ANY}; retry and skip also take up a failed run'
     ),
     step_id=text("full step id; needed when several decisions are pending, for skip, and for retry of one step"),
     agent_id=text("who signals; recorded as resolved_by"),
@@ -153,15 +190,23 @@ SIGNAL_OUT = answer(
     ok={"type": "boolean"},
     workflow_id={"type": "string"},
     signal_type={"type": "string"},
-    resumed={"type": "boolean"},
-    status={"type": "string"},
+    resumed={"type": "boolean", "description": "the signal made the run go on"},
+    status=text("of the run afterwards"),
+    output={},
     steps=_STEPS,
+    pending_decisions=_PENDING,
+    waiting=_WAITING,
+    warnings=_OBJECTS,
 )
 
 
 #: Keys of the filter of `opcode.query`.
 FILTER: dict[str, Schema] = {
     "status": text("of workflows and decisions"),
+    "reason": text(
+        "of workflows: suspended ones that wait for a decision, signal, timer or child, or for what to do about an "
+        "interrupted step"
+    ),
     "agent_id": text("owner; of decisions the agent asked"),
     "name": text("of templates and actions"),
     "template_name": text("of workflows"),

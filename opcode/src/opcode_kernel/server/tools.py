@@ -111,9 +111,8 @@ class KernelTools:
         """Show one run."""
         workflow_id = read.required_text(given, "workflow_id")
         include = read.optional_words(given, "include", schemas.INCLUDES)
-        # Zero is an answer of its own: from the start.
-        since = None if given.get("events_since") is None else read.optional_count(given, "events_since", 0)
-        limit = read.optional_count(given, "events_limit", 200, cap=10_000)
+        since = read.optional_number(given, "events_since", least=0)
+        limit = min(read.optional_number(given, "events_limit", least=1) or 200, 10_000)
         with prefixed("status query failed:"):
             return ToolResult(
                 await self.engine.status(workflow_id, include=include, events_since=since, events_limit=limit)
@@ -148,6 +147,7 @@ class KernelTools:
         remarks = check_keys(schemas.FILTER, where, "filter key")
         try:
             found = await query(self.engine.store, self.engine.registry, resource, where)
+            remarks += found.get("warnings", [])
             return ToolResult({**found, "warnings": remarks} if remarks else found)
         except StoreError as error:
             raise StoreError(f"query failed: {error}", details=error.details) from error

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from opcode_kernel.core.times import from_iso, iso
 from opcode_kernel.errors import DefinitionError, Json
 from opcode_kernel.runtime.answers import shown_payload
-from opcode_kernel.store.base import AgentRow, DecisionRow, RunRow, StoredEvent, TemplateRow
+from opcode_kernel.runtime.asking import decision_item as decision_item
+from opcode_kernel.runtime.asking import waiting_item
+from opcode_kernel.store.base import AgentRow, RunRow, StepRow, StoredEvent, TemplateRow
 
 
 def parse_timestamp(text: str, name: str) -> int:
@@ -22,7 +26,9 @@ def parse_timestamp(text: str, name: str) -> int:
         ) from None
 
 
-def run_item(row: RunRow, definition: Json | None, *, summary: bool) -> dict[str, Json]:
+def run_item(
+    row: RunRow, definition: Json | None, *, summary: bool, waiting: Sequence[StepRow] = ()
+) -> dict[str, Json]:
     """Return a run as `opcode.query` lists it; `summary` leaves out what is long."""
     item = {
         "id": row.id,
@@ -36,6 +42,7 @@ def run_item(row: RunRow, definition: Json | None, *, summary: bool) -> dict[str
         "input_params": None if summary else row.input_params or None,
         "output": None if summary else row.output,
         "error": row.error,
+        "waiting": [waiting_item(step) for step in waiting] or None,
         "created_at": iso(row.created_at),
         "started_at": _time(row.started_at),
         "completed_at": _time(row.completed_at),
@@ -73,27 +80,6 @@ def template_item(row: TemplateRow, *, summary: bool) -> dict[str, Json]:
         "agent_id": row.agent_id,
         "created_at": iso(row.created_at),
         "updated_at": iso(row.created_at),
-    }
-    return _present(item)
-
-
-def decision_item(row: DecisionRow) -> dict[str, Json]:
-    """Return a decision as lists and snapshots show it."""
-    item = {
-        "id": row.id,
-        "workflow_id": row.run_id,
-        "step_id": row.step_id,
-        "agent_id": row.agent_id,
-        "target_agent_id": row.target_agent_id,
-        "context": row.context,
-        "options": row.options or [],
-        "timeout_at": _time(row.timeout_at),
-        "fallback": row.fallback,
-        "resolution": row.resolution,
-        "resolved_by": row.resolved_by,
-        "resolved_at": _time(row.resolved_at),
-        "status": row.status,
-        "created_at": iso(row.created_at),
     }
     return _present(item)
 

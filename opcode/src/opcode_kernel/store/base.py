@@ -209,7 +209,7 @@ class Store(Protocol):
         """Return the step rows of a run, in the order they were first written."""
         ...
 
-    async def waiting(self, run_ids: Sequence[str]) -> list[StepRow]:
+    async def waiting_steps(self, run_ids: Sequence[str]) -> list[StepRow]:
         """Return the rows of the steps of these runs that wait for something (`StepRow.waiting`), as first written."""
         ...
 

@@ -174,8 +174,8 @@ class MemoryStore:
         """See `Store.steps`."""
         return list(self._steps.get(run_id, {}).values())
 
-    async def waiting(self, run_ids: Sequence[str]) -> list[StepRow]:
-        """See `Store.waiting`."""
+    async def waiting_steps(self, run_ids: Sequence[str]) -> list[StepRow]:
+        """See `Store.waiting_steps`."""
         return [row for run_id in run_ids for row in self._steps.get(run_id, {}).values() if row.waiting is not None]
 
     def _waits_for(self, run: RunRow, reason: str) -> bool:

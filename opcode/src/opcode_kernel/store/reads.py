@@ -135,8 +135,8 @@ class ReadSide:
         with self._reading():
             return [rows.step_of(row) for row in await self._rows(_STEPS_QUERY, run_id)]
 
-    async def waiting(self, run_ids: Sequence[str]) -> list[StepRow]:
-        """See `Store.waiting`."""
+    async def waiting_steps(self, run_ids: Sequence[str]) -> list[StepRow]:
+        """See `Store.waiting_steps`."""
         with self._reading():
             return [rows.step_of(row) for run_id in run_ids for row in await self._rows(_WAITING_QUERY, run_id)]
 

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 from opcode_kernel.core.events import Event
-from opcode_kernel.errors import ConflictError
+from opcode_kernel.errors import ConflictError, Json
 from opcode_kernel.store.base import (
     DecisionRow,
     EventFilter,
@@ -217,6 +217,28 @@ async def _runs_are_found_by_every_condition(store: Store) -> None:
     assert await found(since=20, until=40) == ("32", 2)
     assert await found(status="unheard of") == ("", 0)
     assert [row.id for row in await store.open_runs()] == ["1", "3", "4"]
+
+
+async def _what_steps_wait_for_is_kept_and_found(store: Store) -> None:
+    waiting: dict[str, Json] = {"reason": "signal", "signal": 'it\'s "so"'}
+    one = _step("r", "one", status="suspended", waiting=waiting)
+    container, odd = (
+        _step("r", "two", status="suspended"),
+        _step("s", "one", status="suspended", waiting={"reason": "it's"}),
+    )
+    await store.append([
+        RunWrite("r", [], _run("r", status="suspended"), [one, container]),
+        RunWrite("s", [], _run("s", status="suspended"), [odd]),
+        RunWrite("a", [], _run("a", status="active"), [_step("a", "one", status="suspended", waiting=waiting)]),
+    ])  # fmt: skip
+    assert await store.waiting_steps(["s", "r", "unknown"]) == [odd, one]
+    for reason, expected in (("signal", ["r"]), ("it's", ["s"]), ("child", [])):
+        hits, total = await store.runs(RunFilter(reason=reason, limit=5))
+        assert ([hit.id for hit in hits], total) == (expected, len(expected))
+    done = one._replace(status="completed", waiting=None)
+    await store.append([RunWrite("r", [], None, [done])])
+    assert await store.waiting_steps(["r"]) == []
+    assert (await store.runs(RunFilter(reason="signal")))[1] == 0
 
 
 async def _decisions_are_found_by_every_condition(store: Store) -> None:

@@ -113,3 +113,13 @@ def test_a_near_miss_that_may_be_none_is_refused_without_a_patch(check, key, nea
     assert near in issue.message
     assert "x-" in issue.message
     assert issue.patch is None
+
+
+@pytest.mark.parametrize("key", ["input_schema", "output_schema", "triggers", "inputSchema"])
+def test_what_belongs_beside_the_definition_is_a_warning_that_says_so(check, key) -> None:
+    report = check({"steps": [NOOP], key: {"type": "object"}})
+    (issue,) = report.warnings
+    assert report.ok
+    assert (issue.pointer, issue.severity) == (f"/{key}", "warning")
+    assert "belongs beside it" in issue.message
+    assert issue.did_you_mean == (None if "_" in key or key == "triggers" else "input_schema")

@@ -239,3 +239,33 @@ def test_an_empty_object_of_steps_or_a_hook_without_an_id_is_survived(check) -> 
         "on_error.action",
         "on_error.id",
     ]
+
+
+# Names that are nearly right ---------------------------------------------------------------------------------------
+
+
+def test_a_dependency_with_a_letter_too_many_names_the_step_that_is_there(check):
+    (issue,) = check([NOOP, B, {"id": "c", "action": "noop", "depends_on": ["bb"]}]).errors
+    assert (issue.path, issue.did_you_mean, issue.patch) == ("steps[2].depends_on[0]", "b", None)
+
+
+def test_a_known_name_is_listed_once_and_repaired_however_often_it_was_given(check):
+    steps = [{"id": "alpha", "action": "noop"}, {"id": "alpha", "action": "noop"}]
+    twice, unknown = check([*steps, {"id": "c", "action": "noop", "depends_on": ["zzzz"]}]).errors
+    assert twice.path == "steps[1].id"
+    assert unknown.message.endswith("known are alpha")
+    near = check([*steps, {"id": "c", "action": "noop", "depends_on": ["alpa"]}]).errors[1]
+    assert (near.did_you_mean, bool(near.patch)) == ("alpha", True)
+
+
+def test_a_retry_that_is_counted_in_another_word_is_mended(check):
+    (issue,) = check([{**NOOP, "retry": {"count": 2}}]).errors
+    assert (issue.path, issue.did_you_mean) == ("steps[0].retry.count", "max")
+    assert mended(check, [{**NOOP, "retry": {"count": 2}}])["steps"][0]["retry"] == {"max": 2}
+
+
+def test_a_list_that_is_too_long_does_not_hide_what_is_wrong_in_it(check):
+    steps = [{"id": f"s{number}", "action": "noop"} for number in range(1001)]
+    steps[3]["action"] = "noops"
+    steps[4]["depends_on"] = ["s1000"]
+    assert found(check({"steps": steps, "timeout": "soon"})) == ["steps", "steps[3].action", "timeout"]

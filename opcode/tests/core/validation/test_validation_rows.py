@@ -293,3 +293,34 @@ def test_triggers_must_have_the_published_shape(check) -> None:
         "triggers.event",
     ]  # fmt: skip
     assert [issue.path for issue in check([NOOP], triggers=[]).errors] == ["triggers"]
+
+
+CLOSED = {"type": "object", "properties": {"amount": {}}, "additionalProperties": False}
+OPEN = {"type": "object", "properties": {"amount": {}}}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "schema", "warned", "meant", "patched"),
+    [
+        ({"x": 1}, CLOSED, ["inputs.x"], None, False),
+        ({"amont": 1}, CLOSED, ["inputs.amont"], "amount", True),
+        ({"amont": 1}, OPEN, ["inputs.amont"], "amount", True),
+        ({"amont": 1, "amount": 2}, OPEN, ["inputs.amont"], "amount", False),
+        ({"x": 1}, OPEN, [], None, False),
+        ({"amount": 1}, CLOSED, [], None, False),
+        ({"amont": 1}, {**OPEN, "patternProperties": {"^am": {}}}, [], None, False),
+        ({"amont": 1}, None, [], None, False),
+    ],
+)
+def test_a_default_that_the_schema_does_not_have_is_a_warning(check, inputs, schema, warned, meant, patched) -> None:
+    report = check({"steps": [{"id": "a", "action": "noop"}], "inputs": inputs}, input_schema=schema)
+    assert report.ok
+    assert [issue.path for issue in report.warnings] == warned
+    for issue in report.warnings:
+        assert issue.did_you_mean == meant
+        assert bool(issue.patch) == patched
+
+
+def test_a_default_that_a_step_reads_is_meant_by_its_name(check) -> None:
+    steps = [{"id": "a", "action": "noop", "params": {"a": "${{inputs.amont}}"}}]
+    assert not check({"steps": steps, "inputs": {"amont": 1}}, input_schema=OPEN).warnings

@@ -68,6 +68,12 @@ def near_keys(key: str, known: tuple[str, ...]) -> list[str]:
     return [name for name in known if _folded(name) == folded or edit_distance(key, name, 2) <= 2]
 
 
+def _lengthened(name: str, names: tuple[str, ...]) -> list[str]:
+    """Return the only known name with one letter less or more, for names too short to be alike: `bb` and `b`."""
+    near = [each for each in names if abs(len(each) - len(name)) == 1 and edit_distance(name, each, 1) == 1]
+    return near if len(near) == 1 and len(name) <= 3 else []
+
+
 def _folded(name: str) -> str:
     return name.translate(_SEPARATORS).casefold()
 
@@ -95,14 +101,14 @@ class Suggestions:
         """Return the nearest of the known names, and a hint that ends the message about the unknown one."""
         if self._budget <= 0 or not 0 < len(name) <= 128:
             return Suggestion("check the spelling")
-        names = tuple(known())
+        names = tuple(dict.fromkeys(known()))
         self._budget -= 1
         self._comparisons -= len(names)
         if self._comparisons < 0:
             return Suggestion("check the spelling")
         if (near := near_miss(name, names)) is not None:
             return Suggestion(f"did you mean {near!r}?", near, sure=True)
-        close = get_close_matches(name, names, n=1, cutoff=0.7)
+        close = get_close_matches(name, names, n=1, cutoff=0.7) or _lengthened(name, names)
         if close:
             return Suggestion(f"did you mean {close[0]!r}?", close[0])
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""

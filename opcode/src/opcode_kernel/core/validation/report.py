@@ -56,6 +56,12 @@ def report(issues: Issues, definition: Json) -> Report:
     return Report(_sorted(issues, issues.errors, position), _sorted(issues, issues.warnings, position))
 
 
+def sorted_issues(found: Sequence[Issue], definition: Json) -> list[Issue]:
+    """Return issues that several sources found by document position."""
+    position = _Positions(definition)  # what stands beside the definition comes last, as ever
+    return sorted(found, key=lambda issue: position.of(issue.place.tokens))
+
+
 def _sorted(issues: Issues, found: Sequence[Issue], position: _Positions) -> tuple[Issue, ...]:
     written = [(issue, issues.where_written(issue.place)) for issue in found]
     placed = [issue if place is issue.place else replace(issue, place=place) for issue, place in written]

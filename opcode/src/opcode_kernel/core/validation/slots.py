@@ -38,6 +38,7 @@ def check_slots(
         for reading in reader.of_value(Place().key(key), definition.get(key)):
             check.of_workflow(reading, key, allowed)
     check.undeclared()
+    check.defaults(input_schema)
 
 
 class _Slots:
@@ -52,6 +53,7 @@ class _Slots:
         self._nested = NestedSteps(tree)
         #: Inputs that the schema does not declare, with every text that reads them.
         self._undeclared: dict[str, list[Reading]] = {}
+        self._read: set[str] = set()
         self._issues = issues
 
     def of_step(self, reading: Reading) -> None:
@@ -204,6 +206,7 @@ class _Slots:
         return replace_at(reading.place, repaired)
 
     def _inputs_of(self, reading: Reading) -> None:
+        self._read.update(reading.names.inputs)
         if self._inputs is None:
             return
         for name, whole in reading.names.inputs.items():
@@ -222,6 +225,29 @@ class _Slots:
                 Place(f"inputs.{name}", first.tokens),
                 f"expected an input that input_schema declares, found {shown(name)} in {first.path}; {hint}",
                 did_you_mean=guess.meant, patch=[step for patch in patches if patch for step in patch] or None,
+            )  # fmt: skip
+
+    def defaults(self, schema: Json) -> None:
+        """Report each default for an input that the schema does not have: refused at every start, or a misspelt one."""
+        given = self._definition.get("inputs")
+        if not isinstance(given, dict) or not isinstance(schema, dict) or not _COMPOSED.isdisjoint(schema):
+            return
+        properties = schema.get("properties")
+        declared = tuple(properties) if isinstance(properties, dict) else ()
+        closed = False in (schema.get("additionalProperties"), schema.get("unevaluatedProperties"))
+        for name in [name for name in given if name not in declared]:
+            here = Place().key("inputs").key(name)
+            guess = self._issues.suggest(name, lambda: declared)
+            if not closed and (not guess.sure or name in self._read):
+                continue  # a name that steps read is one that is meant
+            usable = guess.sure and guess.meant not in given
+            self._issues.warn(
+                here, f"expected an input that input_schema declares, found {shown(name)}"
+                + (", which it does not allow: every run would be refused" if closed else "")
+                + (f"; did you mean {guess.meant!r}?" if guess.meant else "; declare it in input_schema.properties"),
+                did_you_mean=guess.meant,
+                patch=[{"op": "move", "from": here.pointer, "path": Place().key("inputs").key(str(guess.meant)).pointer}]
+                if usable else None,
             )  # fmt: skip
 
 

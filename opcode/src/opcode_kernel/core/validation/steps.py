@@ -44,7 +44,7 @@ class Steps:
                 place, f"expected at most {limit} steps in a list, found {len(steps)}; split the workflow"
             )
             self._issues.nameless = True
-            steps.clear()
+            del steps[limit:]
         for index, step in enumerate(steps):
             here = place.item(index)
             if isinstance(step, dict):

@@ -15,10 +15,15 @@ from opcode_kernel.core.place import Place
 from opcode_kernel.core.text import json_type
 from opcode_kernel.core.validation.fields import DEFINITION, check_keys, check_values
 from opcode_kernel.core.validation.issues import Issues, an, replace_at, shown
+from opcode_kernel.core.validation.nearness import near_miss
 from opcode_kernel.core.validation.steps import Steps
 from opcode_kernel.core.validation.vocabulary import Vocabulary
 from opcode_kernel.errors import Json
 
+#: Longer keys are no misspelling of anything.
+_LONG = 64
+#: What is given along with a definition, and has no effect inside of it.
+_BESIDE = ("input_schema", "output_schema", "triggers")
 #: Deeper JSON than any real definition, and shallow enough for every recursive function that reads one.
 _JSON_DEPTH = 200
 
@@ -35,6 +40,7 @@ def check_structure(definition: Json, vocabulary: Vocabulary, limits: Limits, is
         issues.error(root, excess)
         return None
     mended = cast("dict[str, Json]", json.loads(text))
+    _check_beside(root, mended, issues)
     check_keys(root, mended, DEFINITION, issues)
     _check_steps(mended, Steps(vocabulary, limits, issues), issues)
     check_values(root, mended, DEFINITION, issues, skip=("steps",) if isinstance(mended.get("steps"), list) else ())
@@ -60,6 +66,18 @@ def _check_steps(definition: dict[str, Json], check: Steps, issues: Issues) -> N
             here = Place().key(name)
             check.step(here, hook, set(), 0)
             _check_hook_id(here, hook.get("id"), ids, hooks, issues)
+
+
+def _check_beside(root: Place, definition: dict[str, Json], issues: Issues) -> None:
+    """Warn about what was put into the definition instead of beside it."""
+    for key in [key for key in definition if len(key) <= _LONG and key not in DEFINITION]:
+        meant = near_miss(key, _BESIDE)
+        if meant is not None and near_miss(key, tuple(DEFINITION)) is None:
+            del definition[key]
+            issues.warn(
+                root.key(key), f"{shown(key)} has no effect inside the definition; {meant!r} belongs beside it, as an "
+                "argument of its own", did_you_mean=meant if meant != key else None,
+            )  # fmt: skip
 
 
 def _check_inputs(definition: dict[str, Json], issues: Issues) -> None:

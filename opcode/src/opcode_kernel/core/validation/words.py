@@ -37,6 +37,8 @@ TYPE_WORDS: Words = {
 
 RETRY_WORDS: Words = {
     "max_retries": "max",
+    "count": "max",
+    "times": "max",
     "retries": "max",
     "limit": "max",
     "strategy": "backoff",

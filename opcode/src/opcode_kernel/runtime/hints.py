@@ -1,0 +1,102 @@
+"""What a caller may have meant by a name that nothing has: of a step, a signal, a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from opcode_kernel.core.messages import Signal
+from opcode_kernel.core.place import Place
+from opcode_kernel.core.state import FAILED, PENDING, SUSPENDED, RunState
+from opcode_kernel.core.validation.issues import Issue, shown
+from opcode_kernel.core.validation.nearness import Suggestions
+from opcode_kernel.errors import Json, NotFoundError, OpcodeError
+from opcode_kernel.store.base import Store
+
+if TYPE_CHECKING:
+    from opcode_kernel.runtime.engine import Engine
+
+#: So many rows, or steps of a run, are looked at for a name; a list in a message is shorter.
+_LOOKED_AT, _LISTED = 200, 20
+
+
+def unheard(state: RunState, signal: Signal) -> list[dict[str, Json]]:
+    """Return a warning where an accepted `data` signal names no step that waits; it is kept for one to come."""
+    if signal.type != "data" or state.status != SUSPENDED:
+        return []
+    waiting = {
+        node.path: str(node.waiting["signal"])
+        for node in state.nodes.values()
+        if node.waiting is not None and node.waiting.get("signal") and not node.arrived and not node.is_terminal
+    }
+    name = signal.payload.get("signal")
+    if isinstance(name, str) and state.signals.get(name) == signal.payload:
+        message = f"no step waits for the signal {shown(name)}, it is kept for one that will"
+        return [_warning("payload.signal", message, name, waiting.values())]
+    step = signal.step_id
+    if step and not any(node.path == step or node.path.endswith(f".{step}") for node in state.nodes.values()):
+        return [_warning("step_id", f"no step {shown(step)} waits for a signal", step, waiting)]
+    return []
+
+
+def _warning(path: str, message: str, name: str, awaited: Iterable[str]) -> dict[str, Json]:
+    names = list(dict.fromkeys(awaited))
+    guess = Suggestions()(name, lambda: names)
+    listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    message += f"; waited for {'are' if len(names) > 1 else 'is'} {listed}" if names else "; none is waited for now"
+    return Issue(
+        Place(path, tuple(path.split("."))), "NOT_FOUND", "warning",
+        message + (f"; did you mean {guess.meant!r}?" if guess.meant else ""), guess.meant,
+    ).to_json()  # fmt: skip
+
+
+async def with_steps(error: NotFoundError, engine: Engine, run_id: str, step_id: str | None) -> NotFoundError:
+    """Return the refusal of a signal to a step that is not there, with the step that may have been meant."""
+    if not step_id or "did_you_mean" in error.details:
+        return error
+    try:
+        names = await engine.ask(run_id, lambda run: _step_names(run.state, error.details.get("candidates")))
+    except OpcodeError:
+        return error  # it is the run that is not there
+    guess = Suggestions()(step_id, lambda: names)
+    if guess.meant is None:
+        return error
+    meant = names[guess.meant]
+    hint = "" if "candidates" in error.details else f"; did you mean {meant!r}?"
+    return NotFoundError(error.message + hint, details={**error.details, "did_you_mean": meant})
+
+
+def _step_names(state: RunState, candidates: Json) -> dict[str, str]:
+    """Return the ids, full and short, by which steps can be meant; those that need somebody come first."""
+    if isinstance(candidates, list):
+        paths = [str(path) for path in candidates]
+    else:
+        nodes = [node for node in state.nodes.values() if node.status != PENDING or node.block is state.root]
+        nodes.sort(key=lambda node: node.status not in (FAILED, SUSPENDED))
+        paths = [node.path for node in nodes[:_LOOKED_AT]]
+    names = {path: path for path in paths}
+    for path in paths:
+        names.setdefault(path.rpartition(".")[2], path)
+    return names
+
+
+async def no_template(store: Store, name: str, number: int | None) -> NotFoundError:
+    """Return the error about a template or a version that does not exist, with those that do."""
+    if number is not None and (rows := await store.templates(name=name, limit=_LISTED)):
+        versions: list[Json] = [f"v{row.version}" for row in rows]
+        listed = ", ".join(map(str, versions))
+        return NotFoundError(
+            f"version v{number} of template {name!r} not found; there {'are' if len(rows) > 1 else 'is'} {listed}",
+            details={"candidates": versions},
+        )
+    what = f"version v{number} of template {name!r}" if number is not None else f"template {name!r}"
+    names = await template_names(store)
+    meant = Suggestions()(name, lambda: names).meant
+    if meant is None:
+        return NotFoundError(f"{what} not found; list the templates with opcode.query")
+    return NotFoundError(f"{what} not found; did you mean {meant!r}?", details={"did_you_mean": meant})
+
+
+async def template_names(store: Store) -> list[str]:
+    """Return the names of the templates, as far as one page of them goes."""
+    return list(dict.fromkeys(row.name for row in await store.templates(limit=_LOOKED_AT)))
