@@ -23,7 +23,8 @@ demo: setup ## the main job, end to end, against a real daemon
 	$(BIN)/python examples/demo
 
 test: setup lint ## everything that must hold
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: setup ## format, lint, types and import rules
 	$(BIN)/ruff format --check .

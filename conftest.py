@@ -2,4 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
+import pytest
+
 pytest_plugins = ["opcode_kernel.testing.pytest_plugin"]
+
+
+@pytest.fixture(autouse=True)
+def heap(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Measure on a heap as the daemon has it: what earlier tests left behind is not looked through again and again."""
+    if request.node.get_closest_marker("alone") is None:
+        yield
+        return
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, *thresholds[1:])
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()

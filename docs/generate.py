@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tables import accepted, capital, default, kind, properties, table
+from tables import accepted, capital, commands, default, kind, properties, table
 
 from opcode_kernel.core import events
 from opcode_kernel.core.limits import Limits
@@ -107,9 +107,7 @@ def definition_page(registry: Registry) -> Iterator[str]:
     yield "Short ids, nested steps and results of iterations:"
     yield "\n".join(f"- {text}." for text in WORDS["addresses"].values())
     yield "## Names in expressions"
-    yield (
-        "`condition` and `expression` are CEL, `over` is a reference, CEL or jq, `expr.eval` takes Expr. What they see:"
-    )
+    yield "`condition` and `expression` are CEL, `over` is a reference, CEL or jq, `expr.eval` takes Expr. What they see:"
     yield table(("Language", "Names"), [(f"{name}", f"{text}.") for name, text in WORDS["expressions"].items()])
     yield "## Limits"
     bounds = [
@@ -254,22 +252,11 @@ def cli_page(registry: Registry) -> Iterator[str]:
         yield f"{capital(text)}."
         rows = [
             (f"`{', '.join(option.option_strings) or option.metavar or option.dest}`", option.help or "")
-            for option in command._actions  # noqa: SLF001 - argparse has no public way to list them
+            for option in command._actions  # noqa: SLF001 - as in `commands`
             if option.dest != "help" and not isinstance(option, argparse._SubParsersAction)  # noqa: SLF001
         ]
         if rows:
             yield table(("Argument", "Meaning"), rows)
-
-
-def commands(parser: argparse.ArgumentParser, above: str = "") -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
-    """Yield name, help and parser of every command that does something, verbs of a command included."""
-    for group in parser._actions:  # noqa: SLF001 - see cli_page
-        if not isinstance(group, argparse._SubParsersAction):  # noqa: SLF001
-            continue
-        texts = {choice.dest: choice.help or "" for choice in group._choices_actions}  # noqa: SLF001
-        for name, command in group.choices.items():
-            below = list(commands(command, f"{above}{name} "))
-            yield from below or [(f"{above}{name}", texts[name], command)]
 
 
 PAGES: dict[str, Callable[[Registry], Iterator[str]]] = {

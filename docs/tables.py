@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""How `generate.py` shows schemas, settings and values: Markdown tables and short words. Nothing here knows a page."""
+"""How `generate.py` shows schemas, settings, commands and values: Markdown tables and short words. Nothing here knows a page."""
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
@@ -79,3 +80,14 @@ def default(value: Any) -> str:
 def capital(text: str) -> str:
     """Return a sentence with a capital; the rest stays as it is."""
     return text[:1].upper() + text[1:]
+
+
+def commands(parser: argparse.ArgumentParser, above: str = "") -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Yield name, help and parser of every command that does something, verbs of a command included."""
+    for group in parser._actions:  # noqa: SLF001 - argparse has no public way to list them
+        if not isinstance(group, argparse._SubParsersAction):  # noqa: SLF001
+            continue
+        texts = {choice.dest: choice.help or "" for choice in group._choices_actions}  # noqa: SLF001
+        for name, command in group.choices.items():
+            below = list(commands(command, f"{above}{name} "))
+            yield from below or [(f"{above}{name}", texts[name], command)]

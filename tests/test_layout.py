@@ -30,6 +30,7 @@ LONG = {
     "opcode/src/opcode_kernel/core/interpolation.py",
     "opcode/src/opcode_kernel/core/plan.py",
     "opcode/src/opcode_kernel/core/run.py",
+    "opcode/src/opcode_kernel/core/state.py",
     "opcode/src/opcode_kernel/core/step_fold.py",
     "opcode/src/opcode_kernel/runtime/driver.py",
     "opcode/src/opcode_kernel/runtime/engine.py",

@@ -13,10 +13,7 @@ from opcode_kernel import SqlStore, compact_json
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.store.base import RunWrite
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.broken_history("deciding tens of thousands of iterations anew takes minutes"),
-]
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 LARGE = 10_000
 

@@ -14,7 +14,7 @@ import pytest
 from opcode_kernel import MemoryStore, open_engine, open_vault
 from opcode_kernel.store import tortoise
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 
 def do(step_id: str = "x", name: str = "expr.eval", **keys: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 RUNS = 1_000
 #: Seconds within which 99 of 100 questions are answered.

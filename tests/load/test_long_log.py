@@ -13,7 +13,7 @@ import pytest
 from opcode_kernel.core.run import Run
 from opcode_kernel.testing.snapshots import snapshot
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 EVENTS = 16_000
 WHOLE = 100_000

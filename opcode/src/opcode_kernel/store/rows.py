@@ -108,8 +108,8 @@ def run_of(values: Sequence[Any]) -> RunRow:
 
 def step_of(values: Sequence[Any]) -> StepRow:
     """Read a step from its columns."""
-    input, output, error = _json(values[3]), _json(values[4]), _json(values[5])
-    return StepRow._make((*values[:3], input, output, error, *values[6:10], _json(values[10])))
+    documents = [_json(text) for text in values[3:6]]  # input, output, error
+    return StepRow._make((*values[:3], *documents, *values[6:10], _json(values[10])))
 
 
 def decision_of(values: Sequence[Any]) -> DecisionRow:

@@ -16,17 +16,12 @@ import anyio
 
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import ConflictError, Json
-from opcode_kernel.store.base import (
-    DecisionRow,
-    EventFilter,
-    RunFilter,
-    RunRow,
-    RunWrite,
-    SecretRow,
-    StepRow,
-    Store,
-    TemplateRow,
-)
+from opcode_kernel.store.base import EventFilter, RunFilter, RunWrite, SecretRow, Store
+from opcode_kernel.testing.sample_rows import decision_row as _decision
+from opcode_kernel.testing.sample_rows import events as _events
+from opcode_kernel.testing.sample_rows import run_row as _run
+from opcode_kernel.testing.sample_rows import step_row as _step
+from opcode_kernel.testing.sample_rows import template_row as _template
 
 Check = Callable[[Store], Awaitable[None]]
 
@@ -40,36 +35,6 @@ async def check_store(open_store: Callable[[], AbstractAsyncContextManager[Any]]
         except BaseException as error:
             error.add_note(f"while checking that {check.__name__.removeprefix('_').replace('_', ' ')}")
             raise
-
-
-def _run(run_id: str, **changes: Any) -> RunRow:
-    row = RunRow(
-        id=run_id, template_name="t", template_version=1, name=None, status="active", agent_id="a",
-        parent_run_id=None, parent_step_id=None, start_key=None, input_params={}, output=None, error=None,
-        created_at=1, started_at=None, completed_at=None, updated_at=1,
-    )  # fmt: skip
-    return row._replace(**changes)
-
-
-def _step(run_id: str, step_id: str, **changes: Any) -> StepRow:
-    return StepRow(run_id, step_id, "running", None, None, None, 0, None, None, None)._replace(**changes)
-
-
-def _decision(decision_id: str, **changes: Any) -> DecisionRow:
-    row = DecisionRow(
-        id=decision_id, run_id="r", step_id="s", agent_id="a", target_agent_id="b", context={"q": 1}, options=[],
-        timeout_at=None, fallback=None, resolution=None, resolved_by=None, resolved_at=None, status="pending",
-        created_at=1,
-    )  # fmt: skip
-    return row._replace(**changes)
-
-
-def _template(name: str, **changes: Any) -> TemplateRow:
-    return TemplateRow(name, 0, None, {"steps": []}, None, None, None, "a", 1)._replace(**changes)
-
-
-def _events(*sequences: int, **changes: Any) -> list[Event]:
-    return [Event(n, "step_started", f"s{n}", {"n": n}, 100 + n)._replace(**changes) for n in sequences]
 
 
 async def _refuses(store: Store, *writes: RunWrite) -> None:
@@ -312,6 +277,7 @@ CHECKS: tuple[Check, ...] = (
     _many_rows_fit_in_one_append,
     _events_are_found_by_every_condition,
     _runs_are_found_by_every_condition,
+    _what_steps_wait_for_is_kept_and_found,
     _decisions_are_found_by_every_condition,
     _templates_count_versions_and_overwrite_none,
     _agents_keep_their_type,
