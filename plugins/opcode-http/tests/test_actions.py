@@ -179,7 +179,9 @@ async def test_nothing_is_decoded_when_the_caller_asked_for_a_coding(server: Any
 
 
 @asyncio_only
-@pytest.mark.parametrize("body", [gzip.compress(b"hello" * 100)[:-9], b"not gzip at all"], ids=["cut off", "of another kind"])
+@pytest.mark.parametrize(
+    "body", [gzip.compress(b"hello" * 100)[:-9], b"not gzip at all"], ids=["cut off", "of another kind"]
+)
 async def test_broken_compressed_data_is_a_retryable_error(server: Any, body: bytes) -> None:
     error = await failure({"url": server.route("/z", body=body, Content_Encoding="gzip")})
     assert (error.code, error.retryable) == ("EXECUTION_ERROR", True)
