@@ -268,3 +268,13 @@ def test_what_an_older_attempt_of_a_container_brought_is_seen_no_more() -> None:
     assert (found.events("decision_requested")[-1].payload or {})["step_outputs"] == {"l.iter_0.s": "s"}
     scope = Scope(found.run.state, found.node("l.iter_0.q").block)
     assert (scope.find("l.iter_0.s"), scope.find("l.iter_1.s")) == (found.node("l.iter_0.s"), None)
+
+
+def test_naming_a_container_whose_fallback_outside_was_interrupted_repeats_the_fallback() -> None:
+    handler = {"on_error": {"strategy": "fallback_step", "fallback_step": "f"}}
+    found = run(fan([echo("a", **handler)], [ask()]), echo("f"), results={"p.branch_0.a": fails(), "f": HOLD})
+    found.crash("suspend")
+    assert (found.node("p").status, found.node("p").reason) == ("suspended", "interrupted")
+    found.signal("retry", "p")
+    assert (found.node("f").attempt, found.node("p").attempt) == (2, 1)
+    assert len(found.run.state.pending_decisions()) == 1

@@ -36,12 +36,18 @@ def retry(run: Run, signal: Signal) -> None:
         named = find(run, signal.step_id, candidates)
         if named is None:
             raise _not_overridable(run, signal.step_id, "retry")
-        below = [node for node in leaves if node.path.startswith(f"{named.path}.")]
+        below = [node for node in leaves if _serves(node, named)]
         chosen = below if named.status == SUSPENDED and below else [named]
     received(run, signal, named)
     ended = _ended_above(chosen)
     run.resume("retry", named, {"retry": [node.path for node in chosen]})
     _reopen(run, ended)
+
+
+def _serves(node: Node, container: Node) -> bool:
+    """Whether a step is inside of a container, or stands in for one that is."""
+    inside = f"{container.path}."
+    return node.path.startswith(inside) or any(_serves(original, container) for original in node.rescues)
 
 
 def skip(run: Run, signal: Signal) -> None:
