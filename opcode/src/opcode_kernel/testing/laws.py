@@ -12,7 +12,7 @@ from typing import NamedTuple
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.state import ACTIVE, PENDING, SUSPENDED, Node, RunState
+from opcode_kernel.core.state import ACTIVE, FAILED, PENDING, SUSPENDED, Block, Node, RunState
 from opcode_kernel.testing.grammar import Grammar
 
 SEQUENCE = "events are gap-free and in order"
@@ -189,9 +189,15 @@ def check_alive(state: RunState) -> None:
     # Right after a restart a run is suspended while its waits go on.
     assert resting or state.outstanding, "the run is suspended, but none of its steps is"
     for node in resting:
-        assert any(block.suspended for block in node.blocks) or _can_wake(state, node), (
+        assert any(block.suspended or _is_being_rescued(block) for block in node.blocks) or _can_wake(state, node), (
             f"{node.path} waits for nothing ({node.reason})"
         )
+
+
+def _is_being_rescued(block: Block) -> bool:
+    """Whether a step of a list failed whose fallback, outside of the list, has not ended; it may wait for others itself."""
+    failed = [node for node in block.nodes if node is not None and node.status == FAILED]
+    return not block.ended and any(not node.last_resort.is_terminal for node in failed)
 
 
 def _can_wake(state: RunState, node: Node) -> bool:
