@@ -33,6 +33,8 @@ def waiting_item(row: StepRow) -> dict[str, Json]:
 
 async def show_children(store: Store, answer: dict[str, Json]) -> dict[str, Json]:
     """Return an answer whose `waiting` shows, below each child, `pending_decisions` and `waiting` of that child."""
+    if "waiting" not in answer:
+        return answer
     open_entries, shown = list(_with_child(answer)), 0
     while open_entries and shown < _SHOWN:
         entry = open_entries.pop(0)

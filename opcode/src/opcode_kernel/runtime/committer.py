@@ -21,7 +21,7 @@ from opcode_kernel.store.base import RunWrite, Store
 ATTEMPTS = 5
 
 #: A batch is full once it has this many rows: some tens of milliseconds of work, shared by all who wait for it.
-BATCH_ROWS = 1_000
+BATCH_ROWS = 4_000
 
 
 class Committer:

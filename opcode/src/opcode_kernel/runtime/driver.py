@@ -178,6 +178,7 @@ class LiveRun:
     def _let_go(self) -> None:
         """Leave the engine. Nothing is awaited since the last look at the inbox, so no message can be lost."""
         self.rested = True
+        self.run.pause = None  # else the two would hold each other until the collector comes by
         self.engine.let_go(self)
         for event in self._settled:
             event.set()
@@ -198,8 +199,6 @@ class LiveRun:
                 self.issue(issued)
         arrived = len(inbox)
         for _ in range(TURN):
-            if self._until == 0:
-                return  # the work of the last transition was left off
             if inline and not arrived:
                 command = inline.popleft()
                 if command.task not in outstanding:
@@ -328,6 +327,8 @@ class LiveRun:
     def _dismiss(self, error: Exception) -> None:
         """Leave the engine with an error for everybody who waits."""
         self.error, self.rested = error, True
+        if self.loaded:
+            self.run.pause = None
         self.engine.let_go(self)
         for reply in [reply for _, reply in self._inbox if reply is not None] + self._replies:
             reply.fail(error)

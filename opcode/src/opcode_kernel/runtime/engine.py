@@ -121,6 +121,8 @@ class Engine:
         """
         _check_wait_timeout(wait_timeout)
         request = Request(new_id(), template_name, version, params or {}, agent_id)
+        if listener is None and idempotency_key is None:
+            return await self._result(await start_new(self, request), wait, wait_timeout)
         with self._heard(request.run_id, listener):
             if idempotency_key is None:
                 return await self._result(await start_new(self, request), wait, wait_timeout)
@@ -145,7 +147,9 @@ class Engine:
             message.parent_step_id, message.parent_task = command.step_id, command.task
             live.parent_run_id = parent.run_id
         live.push(message)
-        if not live.sprint():
+        if live.sprint():
+            self.admission.leave()
+        else:
             self.start_keys.remember(live.run.state)
             self.nursery.spawn(live.drive)
         return live
@@ -321,6 +325,9 @@ class Engine:
             self._seen[agent_id] = now
 
     async def _result(self, live: LiveRun, wait: bool, wait_timeout: float | None) -> dict[str, Json]:
+        if wait and (wait_timeout is None or live.rested):
+            await live.settled()
+            return await show_children(self.store, answers.run_result(live.run.state))
         if wait:
             with anyio.move_on_after(wait_timeout):
                 await live.settled()

@@ -184,13 +184,12 @@ class Library:
         Raises:
             DefinitionError: the params are too large, a name is reserved, or the result does not satisfy `input_schema`.
         """
-        self._check_params(params)
+        if params:
+            self._check_params(params)
         schema = template.row.input_schema
         properties: dict[str, Any] = (schema.get("properties") or {}) if isinstance(schema, dict) else {}
         defaults = {key: p["default"] for key, p in properties.items() if isinstance(p, dict) and "default" in p}
-        own = template.plan.inputs
-        scope_state = RunState(template.plan)
-        inputs: dict[str, Any] = {**defaults, **own.resolve(Scope(scope_state, scope_state.root)), **params}
+        inputs: dict[str, Any] = {**defaults, **_own_inputs(template.plan), **params}
         violations = template.inputs.violations(inputs)
         if violations:
             first = violations[0].removeprefix(": ")
@@ -241,3 +240,14 @@ def version_number(version: str | int | None) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise DefinitionError(f"expected a version such as v3, found {version!r}")
     return int(text)
+
+
+def _own_inputs(plan: Plan) -> dict[str, Any]:
+    """Return the inputs that the definition itself gives; what in them is a secret stays a hole."""
+    own = plan.inputs
+    if own.constant:
+        given: dict[str, Any] = own.value
+        return given
+    state = RunState(plan)
+    resolved: dict[str, Any] = own.resolve(Scope(state, state.root))
+    return resolved
