@@ -27,12 +27,13 @@ def committer(world):
 
 async def test_one_batch_never_grows_beyond_its_limit_and_all_of_them_are_written_in_order(world, committer):
     size = 10
-    for number in range(300):
+    count = 3 * BATCH_ROWS // size
+    for number in range(count):
         last = committer.submit(write(f"r{number}", size - 1))
-    await committer.barrier(last, "r299")
+    await committer.barrier(last, f"r{count - 1}")
     lengths = [len(batch) for batch in world.store.batches]
     assert lengths == [BATCH_ROWS // size] * 3
-    assert [w.run_id for batch in world.store.batches for w in batch] == [f"r{number}" for number in range(300)]
+    assert [w.run_id for batch in world.store.batches for w in batch] == [f"r{number}" for number in range(count)]
 
 
 async def test_a_write_that_is_larger_than_a_batch_is_one_by_itself(world, committer):
@@ -95,10 +96,10 @@ async def test_a_leader_that_gives_up_hands_the_lead_on(world, committer, until)
 async def test_room_is_there_at_once_when_little_is_queued_and_else_after_what_is_too_much(world, committer):
     await committer.room(0)
     for number in range(20):
-        committer.submit(write(f"r{number}", 99))
-    await committer.room(2_000)
+        committer.submit(write(f"r{number}", BATCH_ROWS // 10 - 1))
+    await committer.room(2 * BATCH_ROWS)
     assert world.store.batches == []
-    await committer.room(1_000)
+    await committer.room(BATCH_ROWS)
     assert sum(len(batch) for batch in world.store.batches) == 10
     await committer.room(0)
     assert sum(len(batch) for batch in world.store.batches) == 20
