@@ -278,3 +278,13 @@ def test_naming_a_container_whose_fallback_outside_was_interrupted_repeats_the_f
     found.signal("retry", "p")
     assert (found.node("f").attempt, found.node("p").attempt) == (2, 1)
     assert len(found.run.state.pending_decisions()) == 1
+
+
+def test_a_skip_brings_back_what_was_cut_short_with_the_run() -> None:
+    abort = {"on_error": {"strategy": "fail_workflow"}}
+    found = run(echo("a", **abort), echo("b"), echo("z", depends_on=["b"]), results={"a": HOLD, "b": [HOLD, "again"]})
+    found.fail("a")
+    assert (found.status, found.node("b").status) == ("failed", "skipped")
+    found.signal("skip", "a")
+    assert (found.node("b").status, found.node("b").output) == ("completed", "again")
+    assert (found.status, found.node("z").status) == ("completed", "completed")

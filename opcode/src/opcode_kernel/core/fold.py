@@ -13,7 +13,7 @@ from typing import Any
 from opcode_kernel.core import step_fold, wait_fold
 from opcode_kernel.core.commands import StartTimer
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.following import begin_ending, create, open_blocks, recount, reset
+from opcode_kernel.core.following import begin_ending, bring_back, create, open_blocks, recount, reset
 from opcode_kernel.core.interpolation import restore_holes
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.state import (
@@ -188,9 +188,8 @@ def _workflow_resumed(state: RunState, event: Event, node: None) -> None:
             if failed.status == FAILED and (failed.rescues or not failed.plan.is_fallback)
             and failed.top.block is state.root
         ]  # fmt: skip
-        for cut in [node for node in state.root.nodes if node is not None and node.cut]:
-            if again and not state.failures:
-                reset(state, cut)
+        if again:
+            bring_back(state)
         recount(state)
 
 

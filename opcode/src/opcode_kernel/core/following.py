@@ -203,6 +203,13 @@ def reset(state: RunState, node: Node) -> None:
     reopen_above(state, node)
 
 
+def bring_back(state: RunState) -> None:
+    """Once no failure is left, what was skipped only because the run ended is as if it had not begun."""
+    for node in state.root.nodes:
+        if node is not None and node.cut and not state.failures:
+            reset(state, node)
+
+
 def reopen_above(state: RunState, node: Node) -> None:
     """Make the containers above a nested step run again where they had ended with its failure."""
     block, owner = node.block, node.block.owner

@@ -8,6 +8,7 @@ from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.counting import drop_blocks, enter, forget_attempt, leave, leave_live
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import (
+    bring_back,
     declined,
     recount,
     release,
@@ -251,6 +252,7 @@ def step_skipped(state: RunState, event: Event, node: Node) -> None:
         release(node)
         reopen_above(state, node)
         state.failures = [entry for entry in state.failures if entry[0] is not node and entry[0].status == FAILED]
+        bring_back(state)
         recount(state)
     if "closing" in private:
         state.closing = private["closing"]
