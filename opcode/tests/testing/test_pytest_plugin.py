@@ -37,12 +37,15 @@ def spoil(path):
 
 
 def session(folder: Path, tests: str) -> tuple[int, str]:
-    """Run some tests in a folder of their own; returns the exit status and what pytest printed."""
+    """Run some tests in a folder of their own; returns the exit status and what pytest printed.
+
+    Without the closing summary (`-rN`): it repeats what failed, in full or cut short, as a variable `CI` is set or not.
+    """
     file = folder / "tests" / "test_it.py"
     file.parent.mkdir()
     file.write_text(HEAD + textwrap.dedent(tests), encoding="utf-8")
     command = [
-        sys.executable, "-m", "pytest", "-p", "opcode_kernel.testing.pytest_plugin", "-p", "no:cacheprovider", "-q", "-W", "error",
+        sys.executable, "-m", "pytest", "-p", "opcode_kernel.testing.pytest_plugin", "-p", "no:cacheprovider", "-q", "-rN", "-W", "error",
         "--strict-markers", "--rootdir", str(file.parent), "--basetemp", str(folder / "tmp"), str(file),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
@@ -76,7 +79,8 @@ def test_an_engine_that_leaves_a_broken_store_fails_its_test(tmp_path: Path) -> 
         """,
     )
     assert status == 1, printed
-    assert "FAILED tests/test_it.py::test_broken - Failed: a law of history is broken" in printed
+    assert "_ test_broken _" in printed
+    assert "a law of history is broken" in printed
     assert "the state is the fold of the events" in printed
     assert "the step row of w is missing" in printed
     assert "1 failed, 3 passed" in printed
