@@ -33,7 +33,7 @@ def wake(state: RunState, owner: Node) -> None:
         owner.timeout_left = None
 
 
-def leave_live(state: RunState, node: Node) -> None:
+def leave_live(node: Node) -> None:
     """Take a step out of the counts of its list."""
     if node.status in (RUNNING, RETRYING):
         node.block.live -= 1
@@ -52,12 +52,9 @@ def leave(state: RunState, node: Node, status: str) -> None:
         close_tasks(state, node)
     node.ending = None
     node.unknown = False
-    block = node.block
-    if node.status == RUNNING or node.status == RETRYING:
-        block.live -= 1
-    elif node.status == SUSPENDED:
-        block.resting -= 1
+    leave_live(node)
     node.status = status
+    block = node.block
     if block.owner is not None and block.live == 0:
         state.quiet.append(block.owner)
 

@@ -187,7 +187,7 @@ def _forget_endings(owner: Node) -> None:
 def reset(state: RunState, node: Node) -> None:
     """Put a failed or interrupted step back to pending; what ran under it belongs to an older attempt."""
     interrupted = node.cut or node.reason == "interrupted"
-    leave_live(state, node)
+    leave_live(node)
     node.status = PENDING
     node.retry_count = 0
     node.operator_attempt += 0 if interrupted else 1

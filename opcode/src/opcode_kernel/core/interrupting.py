@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core import ending
-from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.messages import Interrupted
-from opcode_kernel.core.settling import cancel, park, park_all, suspend_now
+from opcode_kernel.core.settling import at_work, cancel, park, park_all, suspend
 from opcode_kernel.core.state import ACTIVE, PENDING
 from opcode_kernel.errors import Json
 
@@ -26,7 +25,12 @@ def interrupt(run: Run, message: Interrupted) -> None:
     if message.suspend and message.reason == "process_restart" and state.budget_since is not None:
         # A run that waits for consent is not charged for the time without a process either.
         private = {"until": state.updated_at}
-    run.emit("workflow_interrupted", None, {"reason": message.reason, "steps": _at_work(run)}, private)
+    run.emit(
+        "workflow_interrupted",
+        None,
+        {"reason": message.reason, "steps": [node.path for _, node in at_work(run)]},
+        private,
+    )
     if message.suspend:
         park_all(run, message.keep)
     else:
@@ -36,18 +40,6 @@ def interrupt(run: Run, message: Interrupted) -> None:
         park(run, message.keep.union(command.task for command in state.issued))
     live, resting = state.root.live or state.hooks.live, state.root.resting or state.hooks.resting
     if live or resting:  # else all is done, and the run settles
-        suspend_now(run, "interrupted")
+        suspend(run, "interrupted")
     if live and not message.suspend:
         run.resume("recovery")
-
-
-def _at_work(run: Run) -> list[str]:
-    """Return the steps whose action was under way, or was to be repeated."""
-    state = run.state
-    found: list[str] = []
-    for task, command in state.outstanding.items():
-        if isinstance(command, RunAction):
-            found.append(command.step_id)
-        elif task.endswith("!retry"):
-            found.append(state.timed[task].path)
-    return found

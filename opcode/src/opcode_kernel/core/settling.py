@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core import ending
-from opcode_kernel.core.commands import RunAction, StartTimer
+from opcode_kernel.core.commands import Command, RunAction, StartTimer
 from opcode_kernel.core.failure import run_error, with_others
 from opcode_kernel.core.handling import skip_blocks, skip_running
 from opcode_kernel.core.output import output_of
@@ -57,7 +58,7 @@ def settle(run: Run) -> bool:
         return _fail(run)
     if root.resting:
         if state.status == ACTIVE:
-            _suspend(run)
+            suspend(run)
         return False
     return _complete(run)
 
@@ -76,7 +77,7 @@ def _settle_lists(run: Run) -> bool:
     if run.state.failures and not _asks_operator(run):
         return _fail(run)
     if run.state.status == ACTIVE and any(node.status == SUSPENDED for node in run.state.nodes.values()):
-        _suspend(run)
+        suspend(run)
     return False
 
 
@@ -136,7 +137,8 @@ def _rests_below(node: Node) -> bool:
     return any(block.suspended for block in node.blocks)
 
 
-def _suspend(run: Run, reason: str | None = None) -> None:
+def suspend(run: Run, reason: str | None = None) -> None:
+    """Suspend the run, whatever is still armed; without a reason it is that of the first step that rests."""
     steps = suspended_steps(run)
     # Time in a wait is charged to the workflow's time-out, time spent on people and children is not.
     counted = any(node.reason == "signal" for node in steps) or any(
@@ -145,11 +147,6 @@ def _suspend(run: Run, reason: str | None = None) -> None:
     run.emit("workflow_suspended", None, {
         "reason": reason or (steps[0].reason if steps else "interrupted"), "steps": [node.path for node in steps],
     }, {"paused": not counted})  # fmt: skip
-
-
-def suspend_now(run: Run, reason: str) -> None:
-    """Suspend the run whatever is still armed."""
-    _suspend(run, reason)
 
 
 def _fail(run: Run) -> bool:
@@ -203,7 +200,7 @@ def _after_hook(run: Run) -> bool:
     closing = run.state.closing
     if closing is None or run.state.hooks.resting:
         if run.state.status == ACTIVE:
-            _suspend(run)
+            suspend(run)
         return False
     _end(run, closing)
     return True
@@ -234,7 +231,7 @@ def time_out(run: Run) -> None:
             park_all(run, frozenset(run.state.away))
             _park_sleeps(run)
             if run.state.root.live or run.state.root.resting:  # else all is done, and the run settles
-                _suspend(run, "timeout")
+                suspend(run, "timeout")
         case _:
             skip_running(run, "workflow_failed")
             message = f"the workflow exceeded its time-out of {limit}"
@@ -250,39 +247,36 @@ def cancel(run: Run, reason: str, cancelled_by: str | None) -> None:
     skip_running(run, "workflow_cancelled", pending=True)
 
 
-def park_all(run: Run, keep: frozenset[str]) -> list[str]:
+def at_work(run: Run) -> Iterator[tuple[Command, Node]]:
+    """Yield the steps that are carrying out an action or wait to retry, each with what is outstanding."""
+    state = run.state
+    for task, command in state.outstanding.items():
+        if isinstance(command, RunAction):
+            yield command, state.nodes[command.step_id]
+        elif task.endswith("!retry"):
+            yield command, state.timed[task]
+
+
+def park_all(run: Run, keep: frozenset[str]) -> None:
     """Park, and what starts only because something was parked as well."""
     run.carry_on()
-    parked: list[str] = []
-    while True:
-        ending.finish_all(run)
-        more = park(run, keep)
-        if not more:
-            return parked
-        parked += more
+    ending.finish_all(run)
+    while park(run, keep):
         run.carry_on()
+        ending.finish_all(run)
 
 
-def park(run: Run, keep: frozenset[str]) -> list[str]:
-    """Suspend every step that is carrying out an action or waits to retry, as interrupted; returns their ids."""
-    parked: list[str] = []
+def park(run: Run, keep: frozenset[str]) -> bool:
+    """Suspend every step that is at work, as interrupted; tells whether there was one."""
     issued = set(map(id, run.state.issued))
-    for command in list(run.state.outstanding.values()):
-        if command.task in keep:
-            continue
+    found = [(command, node) for command, node in at_work(run) if command.task not in keep]
+    for command, node in found:
         payload: dict[str, Json] = {"reason": "interrupted"}
-        if isinstance(command, RunAction):
-            node = run.state.nodes[command.step_id]
-            if not is_safe(command) and id(command) not in issued:
-                payload["outcome"] = "unknown"
-        elif command.task.endswith("!retry"):
-            node = run.state.timed[command.task]
-        else:
-            continue
-        parked.append(node.path)
+        if isinstance(command, RunAction) and not is_safe(command) and id(command) not in issued:
+            payload["outcome"] = "unknown"
         run.emit("step_suspended", node, payload)
     rest_containers(run)
-    return parked
+    return bool(found)
 
 
 def _park_sleeps(run: Run) -> None:

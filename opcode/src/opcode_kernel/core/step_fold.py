@@ -302,7 +302,7 @@ def step_suspended(state: RunState, event: Event, node: Node) -> None:
             state.away.add(node.task)
         if "charged" in (event.private or {}) and node.plan.timeout is not None:
             issue(state, node, StartTimer(f"{node.task}!timeout", node.attempt_at + node.plan.timeout))
-    leave_live(state, node)
+    leave_live(node)
     node.status = SUSPENDED
     node.block.resting += 1
     owner = node.block.owner

@@ -239,11 +239,8 @@ class LiveRun:
                 return
 
     def _is_late(self) -> bool:
-        """Whether this turn has lasted long enough; asked between two pieces of the run's work, and then it is over."""
-        if self.engine.clock() <= self._until:
-            return False
-        self._until = 0
-        return True
+        """Whether this turn has lasted long enough; asked between two pieces of the run's work."""
+        return self.engine.clock() > self._until
 
     def issue(self, command: Command) -> None:
         """Carry out a command, or keep it until the barrier when it has effects."""

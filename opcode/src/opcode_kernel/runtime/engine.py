@@ -8,7 +8,7 @@ async with open_engine(store, registry) as engine:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 import anyio
@@ -16,7 +16,7 @@ import structlog
 
 from opcode_kernel.collector import collector_paused
 from opcode_kernel.core.commands import RunAction
-from opcode_kernel.core.messages import Message, Signal, Start
+from opcode_kernel.core.messages import Message, Signal, Start, TimerFired
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import ACTIVE, RunState
 from opcode_kernel.core.validation import Report
@@ -46,6 +46,9 @@ from opcode_kernel.runtime.start_keys import StartKeys
 from opcode_kernel.runtime.starts import Request, new_id, start_new, start_once
 from opcode_kernel.runtime.timers import Timers
 from opcode_kernel.store.base import EventFilter, Store
+
+#: For calls that nobody listens to.
+_UNHEARD = nullcontext()
 
 STATUS_PARTS = ("steps", "events", "decisions", "context")
 
@@ -121,8 +124,6 @@ class Engine:
         """
         _check_wait_timeout(wait_timeout)
         request = Request(new_id(), template_name, version, params or {}, agent_id)
-        if listener is None and idempotency_key is None:
-            return await self._result(await start_new(self, request), wait, wait_timeout)
         with self._heard(request.run_id, listener):
             if idempotency_key is None:
                 return await self._result(await start_new(self, request), wait, wait_timeout)
@@ -310,8 +311,6 @@ class Engine:
             live.push(None, Reply())
 
     def _fire(self, run_id: str, task: str) -> None:
-        from opcode_kernel.core.messages import TimerFired
-
         if not self.closing:
             self.wake(run_id).push(TimerFired(task))
 
@@ -326,12 +325,10 @@ class Engine:
 
     async def _result(self, live: LiveRun, wait: bool, wait_timeout: float | None) -> dict[str, Json]:
         if wait and (wait_timeout is None or live.rested):
-            await live.settled()
-            return await show_children(self.store, answers.run_result(live.run.state))
+            return await self._settled(live)
         if wait:
             with anyio.move_on_after(wait_timeout):
-                await live.settled()
-                return await show_children(self.store, answers.run_result(live.run.state))
+                return await self._settled(live)
         if live.rested:
             await live.settled()
             return {"workflow_id": live.run_id, "status": live.run.state.status}
@@ -339,14 +336,20 @@ class Engine:
         live.push(None, reply)
         return {"workflow_id": live.run_id, "status": await reply.wait()}
 
+    async def _settled(self, live: LiveRun) -> dict[str, Json]:
+        await live.settled()
+        return await show_children(self.store, answers.run_result(live.run.state))
+
+    def _heard(self, run_id: str, listener: Listener | None) -> AbstractContextManager[None]:
+        return _UNHEARD if listener is None else self._listening(run_id, listener)
+
     @contextmanager
-    def _heard(self, run_id: str, listener: Listener | None) -> Iterator[None]:
-        remove = self.hub.listen(run_id, listener) if listener is not None else None
+    def _listening(self, run_id: str, listener: Listener) -> Iterator[None]:
+        remove = self.hub.listen(run_id, listener)
         try:
             yield
         finally:
-            if remove is not None:
-                remove()
+            remove()
 
 
 def _check_wait_timeout(seconds: float | None) -> None:

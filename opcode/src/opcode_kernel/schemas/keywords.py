@@ -7,7 +7,7 @@ makes it the one place where the deadline of a single validation can live.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from time import monotonic
 from typing import Any
@@ -83,24 +83,22 @@ def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: 
     if not isinstance(instance, dict):
         return
     named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-    for name, value in instance.items():
-        if name in named or any(_matches(pattern, name) for pattern in patterns):
-            continue
-        if isinstance(allowed, dict):
-            yield from validator.descend(value, allowed, path=name)
-        elif not allowed:
-            yield ValidationError(f"property {name!r} is not allowed")
+    others = (name for name in instance if name not in named and not any(_matches(each, name) for each in patterns))
+    yield from _check_others(validator, allowed, instance, others)
 
 
 def _unevaluated_properties(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if not isinstance(instance, dict):
         return
     known = evaluated_keys(validator, instance, schema)
-    for name, value in instance.items():
-        if name in known:
-            continue
+    yield from _check_others(validator, allowed, instance, (name for name in instance if name not in known))
+
+
+def _check_others(validator: Any, allowed: Any, instance: Any, names: Iterable[str]) -> Iterator[ValidationError]:
+    """Hold the properties that nothing else speaks of against the schema, or the `false`, that is given for them."""
+    for name in names:
         if isinstance(allowed, dict):
-            yield from validator.descend(value, allowed, path=name)
+            yield from validator.descend(instance[name], allowed, path=name)
         elif not allowed:
             yield ValidationError(f"property {name!r} is not allowed")
 
