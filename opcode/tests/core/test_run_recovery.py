@@ -123,6 +123,24 @@ def test_an_interruption_that_ends_a_container_starts_nothing() -> None:
     assert found.signal("retry").status == "completed"
 
 
+def test_a_container_that_fails_because_all_else_in_it_came_to_rest_lets_an_interrupted_run_complete() -> None:
+    rest = fan([echo("x")], [echo("y")], [wait(duration="2h")], on_error={"strategy": "ignore"})
+    found = run(rest, results={"p.branch_0.x": fails("no"), "p.branch_1.y": HOLD}).crash("suspend")
+    assert (found.status, found.node("p").status) == ("completed", "skipped")
+    assert not found.events("workflow_suspended")
+
+
+def test_an_interrupted_run_that_fails_because_all_else_came_to_rest_runs_its_hook_active() -> None:
+    failing = {"on_error": echo("hook")}
+    found = run(echo("x"), fan([echo("y")], on_error={"strategy": "ignore"}), wait(duration="2h"), more=failing,
+                results={"x": fails("no"), "p.branch_0.y": HOLD})  # fmt: skip
+    found.pass_time("1s")
+    found.crash("suspend").signal("skip", "p.branch_0.y")
+    assert found.status == "failed"
+    order = [event.type for event in found.log if event.type.startswith("workflow_") or event.step_id == "hook"]
+    assert order[-4:] == ["workflow_resumed", "step_started", "step_completed", "workflow_failed"]
+
+
 def test_safe_tasks_go_on_and_only_the_others_are_parked() -> None:
     found = run(echo("a"), echo("b"), results={"a": HOLD, "b": HOLD})
     found.send(Interrupted("process_restart", frozenset({"a#1"}), suspend=False))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from opcode_kernel.core import ending
 from opcode_kernel.core.messages import Interrupted
-from opcode_kernel.core.settling import at_work, cancel, park, park_all, suspend
+from opcode_kernel.core.settling import at_work, cancel, is_left, park, park_all, suspend
 from opcode_kernel.core.state import ACTIVE, PENDING
 from opcode_kernel.errors import Json
 
@@ -38,8 +38,8 @@ def interrupt(run: Run, message: Interrupted) -> None:
         run.carry_on()
         # What this owner has started itself is not interrupted.
         park(run, message.keep.union(command.task for command in state.issued))
-    live, resting = state.root.live or state.hooks.live, state.root.resting or state.hooks.resting
-    if live or resting:  # else all is done, and the run settles
+    live = state.root.live or state.hooks.live
+    if is_left(run):
         suspend(run, "interrupted")
     if live and not message.suspend:
         run.resume("recovery")

@@ -228,9 +228,8 @@ def time_out(run: Run) -> None:
         case "cancel":
             cancel(run, "timeout", None)
         case "suspend":
-            park_all(run, frozenset(run.state.away))
-            _park_sleeps(run)
-            if run.state.root.live or run.state.root.resting:  # else all is done, and the run settles
+            park_all(run, frozenset(run.state.away), sleeps=True)
+            if is_left(run):
                 suspend(run, "timeout")
         case _:
             skip_running(run, "workflow_failed")
@@ -257,13 +256,22 @@ def at_work(run: Run) -> Iterator[tuple[Command, Node]]:
             yield command, state.timed[task]
 
 
-def park_all(run: Run, keep: frozenset[str]) -> None:
-    """Park, and what starts only because something was parked as well."""
+def park_all(run: Run, keep: frozenset[str], *, sleeps: bool = False) -> None:
+    """Park, and what starts only because something was parked as well; steps that sleep, too, if asked."""
     run.carry_on()
     ending.finish_all(run)
-    while park(run, keep):
+    while park(run, keep) or (_park_sleeps(run) if sleeps else _rest_long_waits(run)):
         run.carry_on()
         ending.finish_all(run)
+
+
+def is_left(run: Run) -> bool:
+    """Whether something is left that the run has to wait for; else it settles: all is done, or it fails."""
+    state = run.state
+    if state.root.live or state.hooks.live:
+        return True
+    fails = bool(state.failures) and state.closing is None and not _asks_operator(run)
+    return bool(state.root.resting or state.hooks.resting) and not fails
 
 
 def park(run: Run, keep: frozenset[str]) -> bool:
@@ -279,13 +287,13 @@ def park(run: Run, keep: frozenset[str]) -> bool:
     return bool(found)
 
 
-def _park_sleeps(run: Run) -> None:
+def _park_sleeps(run: Run) -> bool:
     """Suspend every step that only sleeps: without its own consent the run would go on by itself."""
-    for task in [task for task in run.state.timed if task.endswith("!wait")]:
-        node = run.state.timed[task]
-        if node.reason != "signal":
-            run.emit("step_suspended", node, {"reason": "interrupted"})
+    asleep = [node for task, node in run.state.timed.items() if task.endswith("!wait") and node.reason != "signal"]
+    for node in asleep:
+        run.emit("step_suspended", node, {"reason": "interrupted"})
     rest_containers(run)
+    return bool(asleep)
 
 
 def is_safe(command: RunAction) -> bool:
