@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/opcode-*))
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench soak soak-simulator soak-kills clean help
+.PHONY: setup demo test lint format bench soak soak-simulator soak-kills fuzz clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,11 @@ soak-simulator: setup ## simulate SEEDS runs from FIRST on in JOBS processes; st
 
 soak-kills: setup ## kill -9 engines and daemons at work, and audit what they kept
 	$(BIN)/python -m tests.soak
+
+EACH ?= 100000
+
+fuzz: setup ## EACH spoilt definitions and EACH spoilt expressions, from seed FIRST on, in JOBS processes
+	$(BIN)/python -m tests.fuzz --definitions $(EACH) --expressions $(EACH) --first $(FIRST) --jobs $(JOBS)
 
 clean: ## remove everything that setup and the tools made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

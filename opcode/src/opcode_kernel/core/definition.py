@@ -5,6 +5,7 @@ Field names and defaults are those of the definition format (spec 01 section 1).
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from opcode_kernel.core.text import parse_duration
@@ -108,6 +109,21 @@ def unwrapped(text: str | None) -> str | None:
     if inner.startswith("${{") and inner.endswith("}}") and "${{" not in inner[3:]:
         return inner[3:-2].strip()
     return text
+
+
+def json_list(text: str) -> list[Json] | None:
+    """Return the list that a text spells in JSON; None when it spells something else, or nothing."""
+    if not text.startswith("["):
+        return None
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _refuse(constant: str) -> Json:
+    raise ValueError(f"JSON has no {constant}")
 
 
 def _retry(data: dict[str, Json]) -> Retry:

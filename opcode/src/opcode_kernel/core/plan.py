@@ -6,13 +6,21 @@ level; nested steps run in order, top-level steps by readiness.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from opcode_kernel.core.commands import RunAction
-from opcode_kernel.core.definition import Definition, OnError, Retry, Step, read_definition, read_steps, unwrapped
+from opcode_kernel.core.definition import (
+    Definition,
+    OnError,
+    Retry,
+    Step,
+    json_list,
+    read_definition,
+    read_steps,
+    unwrapped,
+)
 from opcode_kernel.core.evaluator import Evaluator, Program, References
 from opcode_kernel.core.graph import Graph
 from opcode_kernel.core.interpolation import Template, compile_template
@@ -255,12 +263,9 @@ class _PlanCompiler:
         stripped = text.strip()
         if stripped.startswith("."):
             return self._compile(stripped, "jq")
-        try:
-            value = json.loads(stripped)
-        except ValueError:
-            pass
-        else:
-            return Constant(text, value)
+        items = json_list(stripped)
+        if items is not None:
+            return Constant(text, items)
         try:
             return self._compile(stripped, "cel")
         except ExpressionError as error:

@@ -5,13 +5,12 @@ Used by validation, which checks the names, and by the graph, which turns them i
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from opcode_kernel.core.definition import unwrapped
+from opcode_kernel.core.definition import json_list, unwrapped
 from opcode_kernel.core.evaluator import Evaluator, References, find_references
 from opcode_kernel.core.interpolation import compile_template
 from opcode_kernel.core.place import Place, locate
@@ -144,7 +143,7 @@ class Reader:
         text = text.strip()
         if text.startswith("."):
             return self._expression_names("jq", text)
-        if text.startswith("[") and _is_json(text):
+        if json_list(text) is not None:
             return Names()
         if self._evaluators is None:
             return _expression_names(text, _joined(find_references(text), find_references(text, dotted=True)))
@@ -237,11 +236,3 @@ def _cached_template_names(text: str) -> Names:
 
 def _may_read(value: Json) -> bool:
     return "${" in value or "{{" in value if isinstance(value, str) else isinstance(value, dict | list)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

@@ -123,7 +123,7 @@ def _split_options(source: str) -> tuple[str, Json, bool, str | None]:
     literal = source[found.end(1) :].strip()
     try:
         default = json.loads(literal)
-    except ValueError:
+    except (ValueError, RecursionError):
         default = literal[1:-1] if len(literal) >= 2 and literal[0] == literal[-1] == "'" else _refused
     if default is _refused or isinstance(default, dict | list) or not _is_finite(default):
         raise _refuse(source, 'expected a JSON scalar after ??, such as "eu" or 3')
