@@ -15,6 +15,7 @@ from bench import load, report
 from bench.dag import DAG
 from bench.durable import DURABLE
 from bench.events import EVENTS
+from bench.expressions import EXPRESSIONS
 from bench.mcp import MCP
 from bench.measure import Case, Options, Result, Scenario, run_rounds, tune_gc
 from bench.pool import POOL
@@ -23,7 +24,7 @@ from bench.startup import STARTUP
 #: Measured against bounds, not against other programs, so it is only done when it is asked for.
 LOAD = "load"
 
-SCENARIOS: tuple[Scenario, ...] = (DAG, EVENTS, POOL, DURABLE, MCP, STARTUP)
+SCENARIOS: tuple[Scenario, ...] = (DAG, EVENTS, POOL, DURABLE, MCP, STARTUP, EXPRESSIONS)
 
 _FULL = Options()
 _QUICK = Options(rounds=2, seconds=0.015)

@@ -16,6 +16,11 @@ def noop(ctx: ActionContext, params: None) -> Json:
     return OK
 
 
+@action("bench.given", summary="Return what is given", effect="pure")
+def given(ctx: ActionContext, params: Json) -> Json:
+    return params
+
+
 @action("bench.task", summary="Do nothing, in a task of its own", effect="pure")
 async def task(ctx: ActionContext, params: None) -> Json:
     return OK
@@ -34,4 +39,4 @@ async def sleep(ctx: ActionContext, params: None) -> Json:
 
 @hookimpl
 def opcode_actions() -> Iterable[Action]:
-    return [noop, task, effect, sleep]
+    return [noop, given, task, effect, sleep]
