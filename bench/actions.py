@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import anyio
 
 from opcode_kernel import Action, ActionContext, Json, action, hookimpl
+from opcode_kernel.testing import AnyParams
 
 OK: Json = {"ok": True}
 
@@ -16,9 +17,9 @@ def noop(ctx: ActionContext, params: None) -> Json:
     return OK
 
 
-@action("bench.given", summary="Return what is given", effect="pure")
-def given(ctx: ActionContext, params: Json) -> Json:
-    return params
+@action("bench.given", summary="Return what is given", params=AnyParams, effect="pure")
+def given(ctx: ActionContext, params: AnyParams) -> Json:
+    return params.given
 
 
 @action("bench.task", summary="Do nothing, in a task of its own", effect="pure")

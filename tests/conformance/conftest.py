@@ -11,9 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,23 +30,15 @@ from opcode_kernel import (
     Json,
     MemoryStore,
     Registry,
-    Rest,
     SqlStore,
     Store,
     action,
-    discover,
     hookimpl,
     open_engine,
     registry_of,
 )
 from opcode_kernel.store.base import RunFilter
-
-
-@dataclass(frozen=True, slots=True)
-class Anything:
-    """Whatever the definition says."""
-
-    given: Rest = field(default_factory=dict)
+from opcode_kernel.testing import AnyParams, installed_plugins
 
 
 class House:
@@ -75,7 +65,7 @@ class House:
         self.failures: Counter[str] = Counter()
         #: Hosts that do not answer `t.call`.
         self.down: set[str] = set()
-        self.registry = registry_of(*_installed(), self._plugin())
+        self.registry = registry_of(*installed_plugins(), self._plugin())
         #: Whether every engine that is left compares the replay of its runs with the tables.
         self.compare = True
 
@@ -226,37 +216,37 @@ class House:
         return module
 
     def _actions(self) -> list[Action]:
-        @action("t.echo", summary="Return a value", params=Anything, effect="pure")
-        def echo(ctx: ActionContext, params: Anything) -> Json:
+        @action("t.echo", summary="Return a value", params=AnyParams, effect="pure")
+        def echo(ctx: ActionContext, params: AnyParams) -> Json:
             self._note(ctx, params.given)
             return params.given.get("value", {"ran": ctx.step_id})
 
-        @action("t.do", summary="Have an effect", params=Anything)
-        def do(ctx: ActionContext, params: Anything) -> Json:
+        @action("t.do", summary="Have an effect", params=AnyParams)
+        def do(ctx: ActionContext, params: AnyParams) -> Json:
             self._note(ctx, params.given)
             self._book(ctx)
             return params.given.get("value", {"ran": ctx.step_id})
 
-        @action("t.gate", summary="Have an effect and wait for a gate", params=Anything)
-        async def gated(ctx: ActionContext, params: Anything) -> Json:
+        @action("t.gate", summary="Have an effect and wait for a gate", params=AnyParams)
+        async def gated(ctx: ActionContext, params: AnyParams) -> Json:
             self._book(ctx)
             return await self._through(ctx, params.given, self.gate(params.given.get("gate", "gate")).wait)
 
-        @action("t.safe", summary="Wait for a gate, repeatably", params=Anything, effect="idempotent")
-        async def safe(ctx: ActionContext, params: Anything) -> Json:
+        @action("t.safe", summary="Wait for a gate, repeatably", params=AnyParams, effect="idempotent")
+        async def safe(ctx: ActionContext, params: AnyParams) -> Json:
             return await self._through(ctx, params.given, self.gate(params.given.get("gate", "gate")).wait)
 
-        @action("t.stubborn", summary="Have an effect and wait for a gate, whatever happens", params=Anything)
-        async def stubborn(ctx: ActionContext, params: Anything) -> Json:
+        @action("t.stubborn", summary="Have an effect and wait for a gate, whatever happens", params=AnyParams)
+        async def stubborn(ctx: ActionContext, params: AnyParams) -> Json:
             with anyio.CancelScope(shield=True):
                 return await gated.run(ctx, params)  # type: ignore[misc]
 
-        @action("t.sleep", summary="Take time", params=Anything, effect="idempotent")
-        async def sleep(ctx: ActionContext, params: Anything) -> Json:
+        @action("t.sleep", summary="Take time", params=AnyParams, effect="idempotent")
+        async def sleep(ctx: ActionContext, params: AnyParams) -> Json:
             return await self._through(ctx, params.given, lambda: anyio.sleep(params.given["seconds"]))
 
-        @action("t.fail", summary="Fail", params=Anything)
-        async def fail(ctx: ActionContext, params: Anything) -> Json:
+        @action("t.fail", summary="Fail", params=AnyParams)
+        async def fail(ctx: ActionContext, params: AnyParams) -> Json:
             given = params.given
             self._note(ctx, given)
             self.failures[ctx.step_id] += 1
@@ -267,12 +257,12 @@ class House:
                 retryable=given.get("retryable"), details=given.get("details"),
             )  # fmt: skip
 
-        @action("t.crash", summary="Have a defect", params=Anything)
-        def crash(ctx: ActionContext, params: Anything) -> Json:
+        @action("t.crash", summary="Have a defect", params=AnyParams)
+        def crash(ctx: ActionContext, params: AnyParams) -> Json:
             raise ZeroDivisionError("division by zero")
 
-        @action("t.call", summary="Call a host", params=Anything, breaker=lambda params: params.given["host"])
-        async def call(ctx: ActionContext, params: Anything) -> Json:
+        @action("t.call", summary="Call a host", params=AnyParams, breaker=lambda params: params.given["host"])
+        async def call(ctx: ActionContext, params: AnyParams) -> Json:
             self._note(ctx, params.given)
             if "gate" in params.given:
                 await self.gate(params.given["gate"]).wait()
@@ -300,13 +290,6 @@ class Daemon:
             await anyio.sleep(pause)
             self.engine = await self._stack.enter_async_context(self._house.engine(**self._options))
         return self.engine
-
-
-@lru_cache(maxsize=1)
-def _installed() -> tuple[Any, ...]:
-    registry = discover()
-    assert registry.manager is not None
-    return tuple(registry.manager.get_plugins())
 
 
 @pytest.fixture

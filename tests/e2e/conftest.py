@@ -7,7 +7,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Any
@@ -22,20 +21,12 @@ from opcode_kernel import (
     MemoryStore,
     NotFoundError,
     Registry,
-    Rest,
     action,
-    discover,
     hookimpl,
     open_engine,
     registry_of,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Anything:
-    """Whatever the definition says."""
-
-    given: Rest = field(default_factory=dict)
+from opcode_kernel.testing import AnyParams, installed_plugins
 
 
 class Probe:
@@ -46,21 +37,14 @@ class Probe:
         self.answer: Json = None
 
     def module(self) -> ModuleType:
-        @action("probe.take", summary="Note the params, answer what the test says", params=Anything)
-        def take(ctx: ActionContext, params: Anything) -> Json:
+        @action("probe.take", summary="Note the params, answer what the test says", params=AnyParams)
+        def take(ctx: ActionContext, params: AnyParams) -> Json:
             self.taken.append(params.given)
             return self.answer if ctx.step_id == "s" else {"taken": True}
 
         module = ModuleType("probe")
         module.opcode_actions = hookimpl(lambda: [take])  # type: ignore[attr-defined]
         return module
-
-
-@lru_cache(maxsize=1)
-def _installed() -> tuple[Any, ...]:
-    registry = discover()
-    assert registry.manager is not None
-    return tuple(registry.manager.get_plugins())
 
 
 class Secrets:
@@ -119,7 +103,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def world() -> World:
     probe = Probe()
-    return World(probe, registry_of(*_installed(), probe.module()))
+    return World(probe, registry_of(*installed_plugins(), probe.module()))
 
 
 class Server(ThreadingHTTPServer):

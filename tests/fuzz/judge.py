@@ -31,6 +31,7 @@ from opcode_kernel.codec import encode
 from opcode_kernel.errors import OpcodeError
 from opcode_kernel.runtime.engine import Engine
 from opcode_kernel.store.memory import MemoryStore
+from opcode_kernel.testing import AnyParams
 
 #: What an answer may take, in seconds.
 LIMIT = 1.0
@@ -52,23 +53,23 @@ SCOPE: dict[str, Json] = {
 }  # fmt: skip
 
 
-@action("test.echo", summary="Return a value", effect="pure")
-def echo(ctx: ActionContext, params: Json) -> Json:
-    return params.get("value") if isinstance(params, dict) else params
+@action("test.echo", summary="Return a value", params=AnyParams, effect="pure")
+def echo(ctx: ActionContext, params: AnyParams) -> Json:
+    return params.given.get("value")
 
 
 def _failing(name: str) -> Action:
-    def fail(ctx: ActionContext, params: Json) -> Json:
+    def fail(ctx: ActionContext, params: AnyParams) -> Json:
         raise ActionError("EXECUTION_ERROR", "as it was told")
 
-    return action(name, summary="Fail", effect="pure")(fail)
+    return action(name, summary="Fail", params=AnyParams, effect="pure")(fail)
 
 
 @hookimpl
 def opcode_actions() -> Iterable[Action]:
     """The actions that generated definitions name."""
     names = ("test.slow", "test.child", "test.patch")
-    same = [action(name, summary="Return a value", effect="pure")(lambda ctx, params: 1) for name in names]
+    same = [action(name, summary="Return a value", params=AnyParams, effect="pure")(lambda ctx, params: 1) for name in names]
     return [echo, *same, *(_failing(name) for name in ("test.fail", "test.flaky", "test.abort"))]
 
 

@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import opcode_steps
+from opcode_kernel.core.events import Event
 from opcode_kernel.core.messages import ActionSucceeded, ActionSuspended, Start
 from opcode_kernel.core.plan import BlockPlan, Plan
+from opcode_kernel.core.run import Run
 from opcode_kernel.testing.campaign import SECRET, plan_of
 from opcode_kernel.testing.faults import Faults
 from opcode_kernel.testing.generator import INPUTS, SeededChooser, generate
@@ -88,6 +90,25 @@ def test_the_command_known_beforehand_is_the_one_that_would_be_issued() -> None:
     known = [step.first for step in quick.plan.root.steps]
     issued = [each.run.handle(Start("run", {}), each.now).commands for each in (quick, thorough)]
     assert list(issued[0]) == list(issued[1]) == known
+
+
+def test_a_result_beside_work_that_was_left_over_takes_the_next_piece_of_it_either_way() -> None:
+    loops = [
+        {"id": name, "type": "loop", "config": {"over": "[1]", "body": [{"id": "x", "action": "test.echo"}]}}
+        for name in "lm"
+    ]
+    plan = plan_of(
+        {"steps": [{"id": "a", "action": "test.echo"}, {"id": "b", "action": "test.echo"}, *loops]}, VOCABULARY
+    )
+    short, long = Run(plan), Run(plan)
+    for run in (short, long):
+        run.pause = lambda: True
+        run.handle(Start("run", {}), 0)
+        assert run.unfinished
+    quickly: list[Event] = []
+    short.succeed(short.state.outstanding["a#1"], 1, 5, quickly)
+    assert quickly == long.handle(ActionSucceeded("a#1", 1), 5).events
+    assert len(quickly) > 1
 
 
 @pytest.mark.parametrize("kind", [Quick, Thorough])

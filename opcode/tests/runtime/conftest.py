@@ -17,13 +17,14 @@ import trio.testing
 import opcode_cel
 import opcode_steps
 import opcode_workflow
-from opcode_kernel import Action, ActionContext, ActionError, Json, NotFoundError, Param, Rest, action, hookimpl
+from opcode_kernel import Action, ActionContext, ActionError, Json, NotFoundError, Param, action, hookimpl
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import OpcodeError
 from opcode_kernel.plugin.manager import Registry, registry_of
 from opcode_kernel.runtime.engine import Engine, EngineOptions, open_engine
 from opcode_kernel.store.base import EventFilter, RunWrite
 from opcode_kernel.store.memory import MemoryStore
+from opcode_kernel.testing import AnyParams
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -36,13 +37,6 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def virtual_time() -> tuple[str, dict[str, Any]]:
     """A backend whose clock jumps to the next deadline as soon as everybody waits."""
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
-
-
-@dataclass(frozen=True, slots=True)
-class AnyParams:
-    """Whatever a test gives."""
-
-    given: Rest = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

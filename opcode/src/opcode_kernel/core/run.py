@@ -121,7 +121,8 @@ class Run:
             more, commands = self.handle(ActionSucceeded(command.task, output), now)
             events += more
             return commands
-        if not succeed(state, command, now, output, events) and state.acting and state.root.live and not state.away:
+        follows = succeed(state, command, now, output, events) or self.unfinished
+        if not follows and state.acting and state.root.live and not state.away:
             return ()
         self.now, self.events = now, events
         if state.ready:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from opcode_kernel.testing.contracts import check_action, check_evaluator, check_plugin, check_step_type
 from opcode_kernel.testing.fakes import FakeContext, FakeLog, FakeScope, FakeWorkflows, call
+from opcode_kernel.testing.parts import AnyParams, installed_plugins
 from opcode_kernel.testing.store_contract import check_store
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from opcode_kernel.testing.simulator import Simulator
 
 __all__ = [
-    "Acknowledged", "Effect", "FakeContext", "FakeLog", "FakeScope", "FakeWorkflows", "HistoryReport", "Simulator", "call",
-    "check_action", "check_evaluator", "check_history", "check_plugin", "check_step_type", "check_store",
+    "Acknowledged", "AnyParams", "Effect", "FakeContext", "FakeLog", "FakeScope", "FakeWorkflows", "HistoryReport", "Simulator", "call",
+    "check_action", "check_evaluator", "check_history", "check_plugin", "check_step_type", "check_store", "installed_plugins",
 ]  # fmt: skip
 
 #: Loaded when asked for: plugins that only check their actions need no engine, and `python -m` loads the simulator once.
