@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from opcode_expr.budget import Budget
-from opcode_expr.faults import Fault
+from opcode_expr.faults import Fault, shown
 from opcode_expr.methods import METHODS
-from opcode_expr.suggest import closest
-from opcode_expr.timeline import Duration, Moment, Zone
-from opcode_expr.values import type_name
-from opcode_kernel import canonical_text
+from opcode_expr.suggest import arguments, closest
+from opcode_expr.values import type_name, whole
 
 
-def field(value: Any, name: str) -> Any:
+def field(value: Any, name: str, at: int = -1) -> Any:
     """Return a field of a map; a missing one is nil."""
     if isinstance(value, Mapping):
         return value.get(name)
     if value is None:
-        raise Fault(f"cannot read {name!r} of nil; use ?. where it may be missing")
-    raise Fault(f"cannot read {name!r} of {_article(value)}")
+        raise Fault(f"cannot read {shown(name)} of nil; use ?. where it may be missing", at)
+    raise Fault(f"cannot read {shown(name)} of {_article(value)}", at)
 
 
 def fetch(budget: Budget, value: Any, key: Any) -> Any:
     """Return an element by position, or a field by name."""
     if isinstance(value, list | str):
-        index = _position(key)
+        index = whole(key, "an index")
         size = len(value)
         if not -size <= index < size:
             raise Fault(f"index {index} is out of range: the {type_name(value)} has {size} elements")
@@ -35,8 +32,11 @@ def fetch(budget: Budget, value: Any, key: Any) -> Any:
     if isinstance(key, str):
         return field(value, key)
     if isinstance(value, Mapping):
+        if key is None:
+            return None
         raise Fault(f"expected a string key for a map, found {type_name(key)}")
-    raise Fault(f"cannot read an element of {_article(value)}")
+    hint = "; use ?. where it may be missing" if value is None else ""
+    raise Fault(f"cannot read an element of {_article(value)}{hint}")
 
 
 def slice_of(budget: Budget, value: Any, low: Any, high: Any) -> Any:
@@ -44,8 +44,8 @@ def slice_of(budget: Budget, value: Any, low: Any, high: Any) -> Any:
     if not isinstance(value, list | str):
         raise Fault(f"cannot slice {_article(value)}")
     size = len(value)
-    start = _clamped(0 if low is None else _position(low), size)
-    end = _clamped(size if high is None else _position(high), size)
+    start = _clamped(0 if low is None else whole(low, "a slice"), size)
+    end = _clamped(size if high is None else whole(high, "a slice"), size)
     taken = max(0, end - start)
     if isinstance(value, str):
         budget.text(taken)
@@ -55,30 +55,22 @@ def slice_of(budget: Budget, value: Any, low: Any, high: Any) -> Any:
 
 
 def call_method(budget: Budget, value: Any, name: str, args: list[Any]) -> Any:
-    """Call a method of a date or duration."""
-    if isinstance(value, Moment | Duration | Zone):
-        table = METHODS[type(value)]
+    """Call a method of a date, of a duration or of what these consist of."""
+    table = METHODS.get(type(value))
+    if table is not None:
         if name not in table:
-            raise Fault(f"{type_name(value)} has no method {name}{closest(name, table)}")
+            raise Fault(f"{type_name(value)} has no method {shown(name)}{closest(name, table)}")
         run, arity = table[name]
         if len(args) != arity:
-            raise Fault(f"expected {arity} arguments for {name}, found {len(args)}")
+            raise Fault(f"expected {arguments(arity, arity)} for {name}, found {len(args)}")
         return run(value, *args)
-    raise Fault(f"cannot call {name!r} of {_article(value)}: only dates and durations have methods")
+    raise Fault(
+        f"cannot call {shown(name)} of {_article(value)}: only dates and durations have methods; builtins are called as f(x) or x | f()"
+    )
 
 
 def _clamped(index: int, size: int) -> int:
     return max(0, index + size) if index < 0 else min(index, size)
-
-
-def _position(value: Any) -> int:
-    """Return an index; a float is cut at the point, so that `xs[len(xs) / 2]` works."""
-    if type(value) is int:
-        return value
-    if type(value) is float and math.isfinite(value):
-        return math.trunc(value)
-    found = canonical_text(value) if type(value) is float else type_name(value)
-    raise Fault(f"expected an integer index, found {found}")
 
 
 def _article(value: Any) -> str:

@@ -34,7 +34,8 @@ def evaluate(ctx: ActionContext, params: EvalParams) -> Json:
                 "agent_id": ctx.agent_id,
                 **values,
                 "data": params.data,
-            }
+            },
+            ctx.policy.expressions.timeout,
         )
     }
 

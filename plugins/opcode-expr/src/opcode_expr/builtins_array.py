@@ -7,8 +7,9 @@ from typing import Any
 
 from opcode_expr.access import fetch
 from opcode_expr.budget import Budget
-from opcode_expr.faults import Fault
-from opcode_expr.values import equal, integer, sort_keys, text_of, type_name
+from opcode_expr.faults import Fault, shown
+from opcode_expr.output import text_of
+from opcode_expr.values import equal, sortable, type_name, whole
 
 
 def array(value: Any, name: str) -> list[Any]:
@@ -68,9 +69,9 @@ def unique(budget: Budget, value: Any) -> list[Any]:
             budget.spend(len(nested))
             nested.append(item)
         else:
-            key = (type(item) is bool, item)
-            if isinstance(item, str):
-                budget.read(len(item))
+            # to Python 1 and true are equal
+            key = (item,) if type(item) is bool else item
+            budget.spend(2 + (len(item) >> 6) if isinstance(item, str) else 2)
             if key in seen:
                 continue
             seen.add(key)
@@ -105,7 +106,7 @@ def last(budget: Budget, value: Any) -> Any:
 
 def take(budget: Budget, value: Any, count: Any) -> list[Any]:
     """Return the first n elements, or all."""
-    items, wanted = array(value, "take"), integer(count, "take")
+    items, wanted = array(value, "take"), whole(count, "take")
     if wanted < 0:
         raise Fault(f"take expected a number of at least 0, found {wanted}")
     budget.grow(min(wanted, len(items)))
@@ -121,8 +122,8 @@ def reverse(budget: Budget, value: Any) -> list[Any]:
 def descending(order: Any, name: str) -> bool:
     """Read an order argument."""
     if order not in ("asc", "desc"):
-        shown = repr(order[:40]) if isinstance(order, str) else type_name(order)
-        raise Fault(f'{name} expected the order "asc" or "desc", found {shown}')
+        found = shown(order) if isinstance(order, str) else type_name(order)
+        raise Fault(f'{name} expected the order "asc" or "desc", found {found}')
     return bool(order == "desc")
 
 
@@ -132,25 +133,24 @@ def sort(budget: Budget, value: Any, order: Any = "asc") -> list[Any]:
     backwards = descending(order, "sort")
     budget.grow(len(items))
     budget.spend(len(items) * 2)
-    return sorted(sort_keys(items, "sort"), reverse=backwards)
+    return sorted(sortable(budget, items, "sort"), reverse=backwards)
 
 
 def keys(budget: Budget, value: Any) -> list[str]:
     """Return the keys, sorted."""
     budget.grow(len(mapping(value, "keys")))
-    return sorted(value)
+    return sorted(sortable(budget, list(value), "keys"))
 
 
 def values(budget: Budget, value: Any) -> list[Any]:
     """Return the values in the order of the keys."""
-    budget.grow(len(mapping(value, "values")))
-    return [value[key] for key in sorted(value)]
+    return [value[key] for key in keys(budget, mapping(value, "values"))]
 
 
 def to_pairs(budget: Budget, value: Any) -> list[Any]:
     """Return `[key, value]` pairs in the order of the keys."""
-    budget.grow(len(mapping(value, "toPairs")) * 3)
-    return [[key, value[key]] for key in sorted(value)]
+    budget.grow(len(mapping(value, "toPairs")) * 2)
+    return [[key, value[key]] for key in keys(budget, value)]
 
 
 def from_pairs(budget: Budget, value: Any) -> dict[str, Any]:
@@ -178,6 +178,11 @@ def get(budget: Budget, value: Any, key: Any) -> Any:
 def kind_of(budget: Budget, value: Any) -> str:
     """Name the type."""
     return type_name(value)
+
+
+def json_kind_of(budget: Budget, value: Any) -> str:
+    """Name the type of a value that came as JSON, whose numbers are floats, whole or not."""
+    return "float" if type(value) is int else type_name(value)
 
 
 def group_key(budget: Budget, value: Any) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from opcode_expr.budget import Budget
-from opcode_expr.faults import Fault
+from opcode_expr.faults import Fault, shown
 from opcode_expr.operators import add
 from opcode_expr.timeline import Duration, Moment
-from opcode_expr.values import NUMBERS, integer, sort_keys, type_name
+from opcode_expr.values import NUMBERS, integer, orderable, sortable, type_name
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,308}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?")
@@ -20,8 +20,8 @@ _BITS = 1 << 64
 
 def number(value: Any, name: str) -> int | float:
     """Return a number argument."""
-    if type(value) is int or type(value) is float:
-        return value
+    if type(value) in NUMBERS:
+        return value  # type: ignore[no-any-return]
     raise Fault(f"{name} expected a number, found {type_name(value)}")
 
 
@@ -30,7 +30,7 @@ def to_int(budget: Budget, value: Any) -> int:
     if isinstance(value, str):
         if _INTEGER.fullmatch(value):
             return int(value)
-        raise Fault(f"int expected a decimal integer, found {value[:40]!r}")
+        raise Fault(f"int expected a decimal integer, found {shown(value)}")
     if isinstance(value, Duration):
         return value.ns
     cut = number(value, "int")
@@ -44,7 +44,7 @@ def to_float(budget: Budget, value: Any) -> float:
     if isinstance(value, str):
         if len(value) <= 1000 and _DECIMAL.fullmatch(value):
             return float(value)
-        raise Fault(f"float expected a decimal number, found {value[:40]!r}")
+        raise Fault(f"float expected a decimal number, found {shown(value)}")
     return float(number(value, "float"))
 
 
@@ -77,7 +77,7 @@ def _flat(budget: Budget, values: Any, name: str) -> list[Any]:
     found: list[Any] = []
     for value in values:
         if isinstance(value, list):
-            budget.spend(len(value))
+            budget.grow(len(value))
             found += _flat(budget, value, name)
         else:
             found.append(value)
@@ -101,7 +101,7 @@ def _ordered(values: list[Any], name: str) -> list[Any]:
     for value in values:
         if type(value) not in NUMBERS and not isinstance(value, Moment | Duration):
             raise Fault(f"{name} expected numbers, found {type_name(value)}")
-    return sort_keys(values, name)
+    return orderable(values, name)
 
 
 def mean(budget: Budget, *values: Any) -> float:
@@ -112,7 +112,8 @@ def mean(budget: Budget, *values: Any) -> float:
 
 def median(budget: Budget, *values: Any) -> float:
     """Return the middle value or the mean of the middle two, 0 of nothing."""
-    found = sorted(float(number(value, "median")) for value in _flat(budget, values, "median"))
+    given = [float(number(value, "median")) for value in _flat(budget, values, "median")]
+    found: list[float] = sorted(sortable(budget, given, "median"))
     half = len(found) // 2
     if not found:
         return 0.0

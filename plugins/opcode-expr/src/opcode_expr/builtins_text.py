@@ -6,17 +6,24 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from opcode_expr.budget import Budget
 from opcode_expr.faults import Fault
 from opcode_expr.lexer import clean
-from opcode_expr.values import encode, integer, text_of, type_name
+from opcode_expr.output import encode, text_of
+from opcode_expr.timeline import Month, Weekday
+from opcode_expr.values import type_name, whole
 from opcode_kernel import Json
 
 #: What counts as white space to `trim` (the Unicode property White_Space).
 _WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-_MAX_CUTSET = 1000
+
+#: Seconds per character of JSON.
+_READING = 40e-9
+#: As many characters are looked for one by one without harm.
+_FEW = 32
 
 
 def wanted(value: Any, name: str) -> str:
@@ -28,12 +35,23 @@ def wanted(value: Any, name: str) -> str:
 
 def trim(budget: Budget, value: Any, chars: Any = _WHITE) -> str:
     """Remove characters of a set from both ends."""
-    text, cutset = wanted(value, "trim"), "".join(set(wanted(chars, "trim")))
-    if len(cutset) > _MAX_CUTSET:
-        raise Fault(f"trim expected at most {_MAX_CUTSET} different characters")
-    budget.spend(len(text) * len(cutset) >> 8)
-    budget.text(len(text))
-    return text.strip(cutset)
+    text, given = wanted(value, "trim"), wanted(chars, "trim")
+    budget.read(len(given))
+    cutset = frozenset(given)
+    if len(cutset) <= _FEW:
+        budget.text(len(text))
+        return text.strip(given)
+    start, end = 0, len(text)
+    while start < end and text[start] in cutset:
+        start += 1
+        if not start & 63:
+            budget.spend(16)
+    while end > start and text[end - 1] in cutset:
+        end -= 1
+        if not end & 63:
+            budget.spend(16)
+    budget.text(end - start)
+    return text[start:end]
 
 
 def trim_prefix(budget: Budget, value: Any, prefix: Any = " ") -> str:
@@ -50,19 +68,41 @@ def trim_suffix(budget: Budget, value: Any, suffix: Any = " ") -> str:
 
 def upper(budget: Budget, value: Any) -> str:
     """Return upper case."""
-    budget.text(len(wanted(value, "upper")) * 2)
-    return str(value).upper()
+    text = wanted(value, "upper")
+    budget.text(len(text) * 2)
+    changed = text.upper()
+    # one letter for one: the German sharp s stays, and so does the length
+    return changed if len(changed) == len(text) else _by_letter(budget, text, _capital)
 
 
 def lower(budget: Budget, value: Any) -> str:
     """Return lower case."""
-    budget.text(len(wanted(value, "lower")) * 2)
-    return str(value).lower()
+    text = wanted(value, "lower")
+    budget.text(len(text) * 2)
+    changed = text.lower()
+    # whether a sigma ends a word makes no difference
+    return changed if len(changed) == len(text) and "Σ" not in text else _by_letter(budget, text, _small)
 
 
-def split(budget: Budget, value: Any, delimiter: Any, limit: Any = -1) -> list[str]:
+def _by_letter(budget: Budget, text: str, change: Callable[[str], str]) -> str:
+    """Change letter by letter."""
+    letters = {letter: change(letter) for letter in set(text)}
+    budget.spend(len(text) >> 2)
+    return "".join(map(letters.__getitem__, text))
+
+
+def _capital(letter: str) -> str:
+    found = letter.upper() if len(letter.upper()) == 1 else letter.title()
+    return found if len(found) == 1 else letter
+
+
+def _small(letter: str) -> str:
+    return letter.lower()[0]
+
+
+def split(budget: Budget, value: Any, delimiter: Any, limit: Any = -1, *, name: str = "split") -> list[str]:
     """Cut at every delimiter, into at most `limit` parts unless it is negative."""
-    text, mark, parts = wanted(value, "split"), wanted(delimiter, "split"), integer(limit, "split")
+    text, mark, parts = wanted(value, name), wanted(delimiter, name), whole(limit, name)
     budget.text(len(text))
     if parts == 0:
         return []
@@ -77,7 +117,7 @@ def split(budget: Budget, value: Any, delimiter: Any, limit: Any = -1) -> list[s
 
 def split_after(budget: Budget, value: Any, delimiter: Any, limit: Any = -1) -> list[str]:
     """Cut after every delimiter and keep it."""
-    found = split(budget, value, delimiter, limit)
+    found = split(budget, value, delimiter, limit, name="splitAfter")
     mark = wanted(delimiter, "splitAfter")
     budget.text(len(mark) * len(found))
     return [part + mark for part in found[:-1]] + found[-1:]
@@ -86,7 +126,7 @@ def split_after(budget: Budget, value: Any, delimiter: Any, limit: Any = -1) -> 
 def replace(budget: Budget, value: Any, old: Any, new: Any, limit: Any = -1) -> str:
     """Replace all occurrences, or the first `limit`."""
     text, before, after = wanted(value, "replace"), wanted(old, "replace"), wanted(new, "replace")
-    times = integer(limit, "replace")
+    times = whole(limit, "replace")
     budget.read(len(text))
     count = text.count(before)
     count = count if times < 0 else min(count, times)
@@ -96,7 +136,7 @@ def replace(budget: Budget, value: Any, old: Any, new: Any, limit: Any = -1) -> 
 
 def repeat(budget: Budget, value: Any, times: Any) -> str:
     """Repeat; the memory budget counts every character here."""
-    text, count = wanted(value, "repeat"), integer(times, "repeat")
+    text, count = wanted(value, "repeat"), whole(times, "repeat")
     if count < 0:
         raise Fault(f"repeat expected a number of at least 0, found {count}")
     budget.grow(max(len(text) * count, count))
@@ -129,8 +169,8 @@ def has_suffix(budget: Budget, value: Any, suffix: Any) -> bool:
 
 
 def to_text(budget: Budget, value: Any) -> str:
-    """Return the canonical text."""
-    return text_of(budget, value)
+    """Return the canonical text; of a month or a day of the week its name."""
+    return value.label if isinstance(value, Month | Weekday) else text_of(budget, value)
 
 
 def to_json_text(budget: Budget, value: Any) -> str:
@@ -144,10 +184,12 @@ def from_json(budget: Budget, value: Any) -> Json:
     budget.text(len(text))
     # every element needs one of these, so the memory is charged before it is used
     budget.grow(text.count(",") + text.count("[") + text.count("{"))
+    budget.reserve(len(text) * _READING)
     try:
         parsed = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise Fault(f"fromJSON expected JSON: {error}") from None
+        complaint = error.msg[0].lower() + error.msg[1:]
+        raise Fault(f"fromJSON expected JSON: {complaint} at character {error.pos + 1}") from None
     except ValueError as error:  # from the number readers: an integer that is too long has a message of Python's own
         reason = error if isinstance(error, _NoNumberError) else "an integer has too many digits"
         raise Fault(f"fromJSON expected JSON: {reason}") from None
@@ -176,7 +218,7 @@ def _cleaned(value: Json) -> Json:
 def to_base64(budget: Budget, value: Any) -> str:
     """Encode as standard base64 of UTF-8."""
     budget.text(len(wanted(value, "toBase64")) * 2)
-    return base64.b64encode(str(value).encode("utf-8", "replace")).decode()
+    return base64.b64encode(clean(str(value)).encode()).decode()
 
 
 def from_base64(budget: Budget, value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from opcode_expr.budget import Budget
 from opcode_expr.builtins_text import wanted
-from opcode_expr.faults import Fault
+from opcode_expr.faults import Fault, shown
 from opcode_expr.layouts import read, read_default
 from opcode_expr.timeline import UTC_ZONE, Duration, Moment, Zone, zone_named
 from opcode_expr.values import type_name
@@ -43,7 +43,7 @@ def duration(budget: Budget, value: Any) -> Duration:
         total += int(whole or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
         at = match.end()
     if len(text) > _MAX_TEXT or (not at and body != "0") or (at and at != len(body)):
-        raise Fault(f"expected a duration such as 1h30m, found {text[:40]!r}")
+        raise Fault(f"expected a duration such as 1h30m, found {shown(text)}")
     if total >= 1 << 63:
         raise Fault("expected a duration below 292 years")
     return Duration(sign * total)

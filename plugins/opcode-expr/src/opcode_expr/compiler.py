@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from opcode_expr import combine
-from opcode_expr.access import call_method, fetch, field, slice_of
+from opcode_expr import combine, paths
+from opcode_expr.builtins_array import json_kind_of
 from opcode_expr.fast import SHORTCUTS
+from opcode_expr.faults import TROUBLE, fault_of, placed
+from opcode_expr.kinds import is_json
 from opcode_expr.library import FUNCTIONS
 from opcode_expr.loops import LOOPS, Closure, Frame, Loop, plain
 from opcode_expr.nodes import (
@@ -17,7 +19,6 @@ from opcode_expr.nodes import (
     Choice,
     Comparison,
     Items,
-    Link,
     Literal,
     Local,
     Logic,
@@ -30,7 +31,6 @@ from opcode_expr.nodes import (
 from opcode_expr.operators import OPERATIONS, Operation, in_range
 from opcode_expr.references import ROOTS
 from opcode_expr.regex import compile_pattern
-from opcode_expr.values import truth
 
 
 def compile_node(node: Node) -> Closure:
@@ -43,84 +43,49 @@ def compile_node(node: Node) -> Closure:
         case Name(name="$env"):
             return lambda f: f[0]
         case Name(name=name):
-            # an absent root counts as empty, any other absent name as nil
-            absent: Any = {} if name in ROOTS else None
+            absent = _absent(name)
             return lambda f: f[0].get(name, absent)
         case Access():
             return _access(node)
         case Unary():
-            return combine.unary(node.op, compile_node(node.operand))
+            return combine.unary(node.op, compile_node(node.operand), node.operand.at)
         case Binary():
             return _binary(node)
         case Logic():
-            return combine.logic(node.op, [compile_node(each) for each in node.operands])
+            return _logic(node)
         case Comparison():
-            return combine.comparison(
-                [compile_node(each) for each in node.operands], [OPERATIONS[op] for op in node.ops]
-            )
+            operations = [placed(OPERATIONS[op], at) for op, at in node.ops]
+            return combine.comparison([compile_node(each) for each in node.operands], operations)
         case Choice():
             return _choice(node)
         case Block():
-            return _block(node)
+            statements = [(slot, compile_node(each)) for slot, each in node.statements]
+            return combine.block(statements, compile_node(node.value))
         case Items():
-            return combine.items([compile_node(item) for item in node.items])
+            return _items(node)
         case Pairs():
-            return combine.pairs([(compile_node(key), compile_node(value)) for key, value in node.pairs])
+            return _pairs(node)
         case Call():
             return _call(node)
     raise AssertionError(f"no rule for {type(node).__name__}")
 
 
+def _absent(name: str) -> Any:
+    """Return what a variable is that the scope does not have: a root counts as empty, any other as nil."""
+    return {} if name in ROOTS else None
+
+
 def _access(node: Access) -> Closure:
-    base = compile_node(node.base)
-    if all(link.what == "field" and not link.optional for link in node.links):
-        return _path(base, [link.name for link in node.links])
-    steps = [(link.optional, _step(link)) for link in node.links]
-
-    def run(f: Frame) -> Any:
-        value = base(f)
-        for optional, step in steps:
-            if value is None and optional:
-                return None
-            value = step(f, value)
-        return value
-
-    return run
-
-
-def _path(base: Closure, names: list[str]) -> Closure:
-    if len(names) == 1:
-        only = names[0]
-
-        def one(f: Frame) -> Any:
-            value = base(f)
-            return value.get(only) if type(value) is dict else field(value, only)
-
-        return one
-
-    def many(f: Frame) -> Any:
-        value = base(f)
-        for name in names:
-            value = value.get(name) if type(value) is dict else field(value, name)
-        return value
-
-    return many
-
-
-def _step(link: Link) -> Any:
-    name = link.name
-    nodes = [None if each is None else compile_node(each) for each in link.nodes]
-    if link.what == "field":
-        return lambda f, value: field(value, name)
-    if link.what == "index":
-        key = nodes[0]
-        assert key is not None
-        return lambda f, value: fetch(f[1], value, key(f))
-    if link.what == "slice":
-        low, high = nodes
-        return lambda f, value: slice_of(f[1], value, low and low(f), high and high(f))
-    args = [each for each in nodes if each is not None]
-    return lambda f, value: call_method(f[1], value, name, [arg(f) for arg in args])
+    base, links = node.base, node.links
+    if all(link.what == "field" and not link.optional for link in links):
+        if isinstance(base, Name) and base.name != "$env":
+            return paths.variable_path(base.name, _absent(base.name), links)
+        return paths.path(compile_node(base), links)
+    steps = [
+        (link, paths.step(link, [None if each is None else compile_node(each) for each in link.nodes]))
+        for link in links
+    ]
+    return paths.access(compile_node(base), steps)
 
 
 def _binary(node: Binary) -> Closure:
@@ -145,67 +110,103 @@ def _binary(node: Binary) -> Closure:
 
 
 def _operation(node: Binary, left: Closure) -> Closure:
-    right_node = node.right
-    if node.op == "in" and isinstance(right_node, Binary) and right_node.op == "..":
+    op, at, right_node = node.op, node.at, node.right
+    if op == "in" and isinstance(right_node, Binary) and right_node.op == "..":
         low, high = compile_node(right_node.left), compile_node(right_node.right)
-        return lambda f: in_range(f[1], left(f), low(f), high(f))
-    if node.op == "matches" and isinstance(right_node, Literal) and isinstance(right_node.value, str):
-        return combine.matches(left, compile_pattern(right_node.value))
+        return placed(lambda f: in_range(f[1], left(f), low(f), high(f)), at)
+    if op == "in" and isinstance(right_node, Items) and (known := _constants(right_node)):
+        return combine.among(left, known, at)
+    if op == "matches" and isinstance(right_node, Literal) and isinstance(right_node.value, str):
+        return combine.matches(left, compile_pattern(right_node.value), at)
     right = compile_node(right_node)
-    operation: Operation = OPERATIONS[node.op]
-    if node.op in SHORTCUTS:
-        return SHORTCUTS[node.op](left, right, operation)
-    return lambda f: operation(f[1], left(f), right(f))
+    operation: Operation = OPERATIONS[op]
+    if op in SHORTCUTS:
+        return SHORTCUTS[op](left, right, placed(operation, at))
+
+    def run(f: Frame) -> Any:
+        a, b = left(f), right(f)
+        try:
+            return operation(f[1], a, b)
+        except TROUBLE as error:
+            raise fault_of(error, at) from None
+
+    return run
+
+
+def _constants(node: Items) -> list[Any] | None:
+    """Return the elements of an array that is nothing but numbers and texts."""
+    values = [item.value for item in node.items if isinstance(item, Literal) and item.kind in ("number", "string")]
+    return values if len(values) == len(node.items) else None
+
+
+def _logic(node: Logic) -> Closure:
+    operands = [(compile_node(each), each.at) for each in node.operands]
+    if node.op == "??":
+        return combine.coalesce([each for each, _ in operands])
+    if len(operands) > 2:
+        return combine.chain(node.op, operands)
+    (left, at), (right, _) = operands
+    return combine.both(left, right, at) if node.op == "and" else combine.either(left, right, at)
 
 
 def _choice(node: Choice) -> Closure:
-    branches = [(compile_node(condition), compile_node(then)) for condition, then in node.branches]
+    branches = [(compile_node(condition), compile_node(then), condition.at) for condition, then in node.branches]
     otherwise = compile_node(node.otherwise)
-
-    def run(f: Frame) -> Any:
-        for condition, then in branches:
-            if truth(condition(f), "a condition"):
-                return then(f)
-        return otherwise(f)
-
-    return run
+    if len(branches) > 1:
+        return combine.choices(branches, otherwise)
+    [(condition, then, at)] = branches
+    return combine.choice(condition, then, otherwise, at)
 
 
-def _block(node: Block) -> Closure:
-    statements = [(slot, compile_node(each)) for slot, each in node.statements]
-    value = compile_node(node.value)
+def _items(node: Items) -> Closure:
+    if known := _constants(node):
+        # nothing changes an array, so all evaluations may share this one
+        return lambda f: known
+    return combine.items([compile_node(item) for item in node.items])
 
-    def run(f: Frame) -> Any:
-        for slot, each in statements:
-            if slot is None:
-                each(f)
-            else:
-                f[slot] = each(f)
-        return value(f)
 
-    return run
+def _pairs(node: Pairs) -> Closure:
+    values = [compile_node(value) for _, value in node.pairs]
+    names = [key.value for key, _ in node.pairs if isinstance(key, Literal) and isinstance(key.value, str)]
+    if len(names) == len(values):
+        return combine.pairs(list(zip(names, values, strict=True)))
+    return combine.keyed([(compile_node(key), value) for (key, _), value in zip(node.pairs, values, strict=True)])
 
 
 def _call(node: Call) -> Closure:
-    name = node.name
+    name, at = node.name, node.at
     if name in LOOPS:
-        return _loop(name, node.args)
+        loop = _loop(name, node.args)
+
+        def looped(f: Frame) -> Any:
+            try:
+                return loop(f)
+            except TROUBLE as error:
+                raise fault_of(error, at) from None
+
+        return looped
     run = FUNCTIONS[name][0]
     args = [compile_node(arg) for arg in node.args]
+    if name == "type" and is_json(node.args[0]):
+        run = json_kind_of
     if len(args) == 1:
-        only = args[0]
+        [only] = args
 
         def unary(f: Frame) -> Any:
-            budget = f[1]
-            budget.spend(1)
-            return run(budget, only(f))
+            value = only(f)
+            try:
+                return run(f[1], value)
+            except TROUBLE as error:
+                raise fault_of(error, at) from None
 
         return unary
 
     def call(f: Frame) -> Any:
-        budget = f[1]
-        budget.spend(1)
-        return run(budget, *[arg(f) for arg in args])
+        values = [arg(f) for arg in args]
+        try:
+            return run(f[1], *values)
+        except TROUBLE as error:
+            raise fault_of(error, at) from None
 
     return call
 

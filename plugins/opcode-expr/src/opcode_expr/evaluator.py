@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from opcode_expr.budget import Budget
+from opcode_expr.budget import TIME_LIMIT, Budget
 from opcode_expr.compiler import compile_node
-from opcode_expr.faults import Fault, SyntaxFault, locate
+from opcode_expr.faults import Fault, SyntaxFault
+from opcode_expr.lexer import clean
 from opcode_expr.loops import Closure
+from opcode_expr.output import to_json
 from opcode_expr.parser import Parser
+from opcode_expr.picture import excerpt, locate
 from opcode_expr.references import collect
-from opcode_expr.values import to_json
 from opcode_kernel import ExpressionError, Json, References
 
 _MAX_TEXT = 1_000_000
@@ -32,22 +34,27 @@ class ExprProgram:
         self._run = run
         self._slots = [None] * slots
 
-    def evaluate(self, scope: Mapping[str, Json]) -> Json:
-        """Return the value for the variables of a scope; absent ones are nil.
+    def evaluate(self, scope: Mapping[str, Json], timeout: float = 1.0) -> Json:
+        """Return the value for the variables of a scope; absent ones are nil. The answer comes within `timeout` seconds.
 
         Raises:
             ExpressionError: `EXECUTION_ERROR`, when the data does not fit or the budget is used up.
         """
         budget = Budget()
+        if timeout != 1.0:
+            budget.seconds = timeout * TIME_LIMIT
         try:
-            return to_json(budget, self._run([scope, budget, *self._slots]))
+            value = self._run([scope, budget, *self._slots])
+            return value if type(value) is bool else to_json(budget, value)
         except Fault as fault:
-            reason = str(fault)
+            reason, at = str(fault), fault.at
         except RecursionError:
-            reason = "the data is nested too deeply"
-        except (ArithmeticError, ValueError, MemoryError) as error:
-            reason = str(error) or type(error).__name__
-        raise ExpressionError(reason, details={"expression": self.text[:_SHOWN]})
+            reason, at = "the values are nested too deeply", -1
+        except (ArithmeticError, ValueError):
+            reason, at = "a number is out of range", -1
+        except MemoryError:
+            reason, at = "the values are too large for the memory", -1
+        raise _error(self.text, reason, at, "EXECUTION_ERROR")
 
 
 class ExprEvaluator:
@@ -65,9 +72,15 @@ class ExprEvaluator:
 
 
 def _compile(text: str) -> ExprProgram:
+    if len(text) > _MAX_TEXT:
+        raise _error(
+            clean(text[: 2 * _SHOWN]),
+            f"expected an expression of at most {_MAX_TEXT} characters",
+            0,
+            "VALIDATION_ERROR",
+        )
+    text = clean(text)
     try:
-        if len(text) > _MAX_TEXT:
-            raise SyntaxFault(f"expected an expression of at most {_MAX_TEXT} characters", 0)
         parser = Parser(text)
         tree = parser.program()
         return ExprProgram(text, collect(parser.names), compile_node(tree), parser.slots - 2)
@@ -75,12 +88,17 @@ def _compile(text: str) -> ExprProgram:
         message, at = fault.message, fault.at
     except RecursionError:
         message, at = "the expression is nested too deeply", 0
-    line, column, picture = locate(text, at)
-    raise ExpressionError(
-        f"{message} at line {line}, column {column}\n{picture}",
-        code="VALIDATION_ERROR",
-        details={"expression": text[:_SHOWN], "line": line, "column": column},
-    )
+    raise _error(text, message, at, "VALIDATION_ERROR")
+
+
+def _error(text: str, message: str, at: int, code: str) -> ExpressionError:
+    """Return the public error, with place and picture when the place is known."""
+    details: dict[str, Json] = {"expression": excerpt(text, _SHOWN)}
+    if at >= 0:
+        line, column, picture = locate(text, at)
+        message = f"{message} at line {line}, column {column}\n{picture}"
+        details |= {"line": line, "column": column}
+    return ExpressionError(clean(message), code=code, details=details)
 
 
 _compile_short = lru_cache(maxsize=1024)(_compile)

@@ -1,9 +1,9 @@
-"""Which operands an operator can never accept, decided from literals alone, before any data is seen."""
+"""What is known before any data is seen: which operands an operator can never accept, and what comes from outside."""
 
 from __future__ import annotations
 
 from opcode_expr.faults import SyntaxFault
-from opcode_expr.nodes import Literal, Node
+from opcode_expr.nodes import Access, Call, Link, Literal, Local, Name, Node
 
 ORDER = frozenset({"<", ">", "<=", ">="})
 TEXT = frozenset({"contains", "startsWith", "endsWith", "matches"})
@@ -49,4 +49,29 @@ def _possible(op: str, a: str | None, b: str | None) -> bool:
 def require_kind(node: Node, wanted: str, what: str) -> None:
     """Refuse a node that is known to be something else."""
     if node.kind is not None and node.kind != wanted:
-        raise SyntaxFault(f"expected a {wanted} for {what}, found a {node.kind}", node.at)
+        raise SyntaxFault(
+            f"expected a {wanted} for {what}, found {node.kind if node.kind == 'nil' else f'a {node.kind}'}", node.at
+        )
+
+
+#: Builtins that hand on elements of their first argument.
+_HANDED_ON = frozenset({
+    "first", "last", "get", "take", "filter", "find", "findLast", "sort", "sortBy", "reverse", "uniq", "flatten", "concat",
+    "values",
+})  # fmt: skip
+
+
+def is_json(node: Node) -> bool:
+    """Tell whether a value comes from outside and was not made by the program."""
+    match node:
+        case Name():
+            return True
+        case Access(base=Name(name="loop" | "iter"), links=[*_, Link(name="index")]):
+            return False
+        case Access(base=node) | Local(source=Node() as node):
+            return is_json(node)
+        case Call(name="fromJSON"):
+            return True
+        case Call(name=name, args=[first, *_]):
+            return name in _HANDED_ON and is_json(first)
+    return False

@@ -7,12 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from opcode_expr.faults import Fault
-from opcode_expr.timeline import SECOND, Clock, Moment, Zone, days_of, fixed, offset_text
+from opcode_expr.faults import Fault, shown
+from opcode_expr.timeline import DAYS, MONTHS, SECOND, Clock, Moment, Zone, days_of, fixed, offset_text
 
-_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-           "November", "December")  # fmt: skip
-_DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 #: Longer layouts are refused; no sensible one comes near.
 _MAX_LAYOUT = 256
 
@@ -47,8 +44,8 @@ def pieces(layout: str) -> tuple[tuple[str, str], ...]:
 
 
 _WRITE: dict[str, Callable[[Clock], str]] = {
-    "January": lambda c: _MONTHS[c.month - 1], "Jan": lambda c: _MONTHS[c.month - 1][:3],
-    "Monday": lambda c: _DAYS[c.weekday], "Mon": lambda c: _DAYS[c.weekday][:3],
+    "January": lambda c: MONTHS[c.month - 1], "Jan": lambda c: MONTHS[c.month - 1][:3],
+    "Monday": lambda c: DAYS[c.weekday], "Mon": lambda c: DAYS[c.weekday][:3],
     "2006": lambda c: f"{c.year:04d}", "06": lambda c: f"{c.year % 100:02d}",
     "01": lambda c: f"{c.month:02d}", "1": lambda c: str(c.month),
     "02": lambda c: f"{c.day:02d}", "2": lambda c: str(c.day), "_2": lambda c: f"{c.day:2d}",
@@ -123,7 +120,7 @@ def read(text: str, layout: str, zone: Zone) -> Moment:
     """
     moment = _read(text, layout, zone)
     if moment is None:
-        raise Fault(f"expected a date of the form {layout[:64]!r}, found {text[:64]!r}")
+        raise Fault(f"expected a date of the form {shown(layout)}, found {shown(text)}")
     return moment
 
 
@@ -132,7 +129,7 @@ def read_default(text: str, zone: Zone) -> Moment:
     for layout in DEFAULT_LAYOUTS:
         if moment := _read(text, layout, zone):
             return moment
-    raise Fault(f"expected a date such as 2006-01-02 or 2006-01-02T15:04:05Z, found {text[:64]!r}")
+    raise Fault(f"expected a date such as 2006-01-02 or 2006-01-02T15:04:05Z, found {shown(text)}")
 
 
 def _read(text: str, layout: str, zone: Zone) -> Moment | None:
@@ -183,7 +180,7 @@ def _element(reading: _Reading, text: str, at: int, element: str) -> int | None:
 
 
 def _name(reading: _Reading, text: str, at: int, element: str) -> int | None:
-    names = _MONTHS if element[0] == "J" else _DAYS
+    names = MONTHS if element[0] == "J" else DAYS
     for number, name in enumerate(names, 1):
         wanted = name[:3] if len(element) == 3 else name
         if text[at : at + len(wanted)].lower() == wanted.lower():

@@ -18,7 +18,10 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _NOT_DECIMAL = re.compile(r"0[xXoObB]")
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))",
+    re.DOTALL,
+)
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"} | {c: c for c in "\\'\"`?/"}
 
 #: Words that are operators or keywords; as field names they are still fine.
@@ -53,6 +56,8 @@ def tokenize(source: str) -> list[Token]:
         if match is None:
             raise SyntaxFault(_complaint(source, position), position)
         kind, text = match.lastgroup or "", match[0]
+        if text == "/" and source.startswith("/*", position):
+            raise SyntaxFault("expected the end of this comment", position)
         end = match.end()
         if kind != "space":
             tokens.append(_token(kind, text, position))
@@ -68,7 +73,7 @@ def tokenize(source: str) -> list[Token]:
 def _complaint(source: str, at: int) -> str:
     if source[at] in "\"'`":
         return "expected the end of this literal on the same line; use backticks for several lines"
-    return "expected the end of this comment" if source.startswith("/*", at) else f"unexpected character {source[at]!r}"
+    return f"unexpected character {source[at]!r}"
 
 
 def _token(kind: str, text: str, at: int) -> Token:
@@ -104,15 +109,15 @@ def unescape(text: str, at: int = 0) -> str:
         return text
 
     def one(match: re.Match[str]) -> str:
-        for digits, base in ((match[1], 16), (match[2], 16), (match[3], 16), (match[4], 8)):
-            if digits is not None:
-                code = int(digits, base)
-                if code > 0x10FFFF:
-                    raise SyntaxFault("expected a code point up to \\U0010FFFF", at + match.start())
-                return chr(code)
-        if match[5] not in _SIMPLE:
+        group = match.lastindex or 0
+        if group < 6:
+            code = int(match[group], 8 if group == 5 else 16)
+            if code > 0x10FFFF:
+                raise SyntaxFault("expected a code point up to \\U0010FFFF", at + match.start())
+            return chr(code)
+        if match[6] not in _SIMPLE:
             raise SyntaxFault(f"unknown escape {match[0]!r}; write \\\\ for a backslash", at + match.start())
-        return _SIMPLE[match[5]]
+        return _SIMPLE[match[6]]
 
     return clean(_ESCAPE.sub(one, text))
 
@@ -120,5 +125,11 @@ def unescape(text: str, at: int = 0) -> str:
 def clean(text: str) -> str:
     """Join surrogate pairs and replace lone surrogates, which no UTF-8 text can hold."""
     if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -14,7 +14,7 @@ from opcode_expr.builtins_array import array, descending, group_key
 from opcode_expr.builtins_number import number, total
 from opcode_expr.faults import Fault
 from opcode_expr.operators import add
-from opcode_expr.values import sort_keys, truth, type_name
+from opcode_expr.values import sortable, truth, type_name
 
 Frame = list[Any]
 Closure = Callable[[Frame], Any]
@@ -139,7 +139,7 @@ def _sort_by(loop: Loop) -> Closure:
         backwards = loop.third is not None and descending(loop.third(f), "sortBy")
         f[1].grow(len(rows))
         f[1].spend(len(rows) * 2)
-        sort_keys([key for key, _ in rows], "sortBy")
+        sortable(f[1], [key for key, _ in rows], "sortBy")
         if len(rows) > 1:
             rows.sort(key=lambda row: row[0], reverse=backwards)
         return [item for _, item in rows]

@@ -35,20 +35,25 @@ class Name(Node):
 
 @dataclass(slots=True)
 class Local(Node):
-    """A slot of the frame: a `let` variable, `#`, `#index` or `#acc`."""
+    """A slot of the frame: a `let` variable, `#`, `#index` or `#acc`.
+
+    `source` is what the variable stands for, or the array that `#` goes through; None for a count or a result.
+    """
 
     slot: int
+    source: Node | None = None
 
 
 @dataclass(slots=True)
 class Link:
     """One step of an access: `.name`, `[key]`, `[low:high]` or `.name(args)`.
 
-    `what` is field, index, slice or method. `optional` means that nil ends the whole access here.
+    `what` is field, index, slice or method. `optional` means that nil ends the whole access here. `at` is its offset.
     """
 
     what: str
     optional: bool
+    at: int
     name: str = ""
     nodes: tuple[Node | None, ...] = ()
 
@@ -88,10 +93,10 @@ class Logic(Node):
 
 @dataclass(slots=True)
 class Comparison(Node):
-    """A chained comparison such as `1 < x < 3`."""
+    """A chained comparison such as `1 < x < 3`; each operator with its offset."""
 
     operands: list[Node]
-    ops: list[str]
+    ops: list[tuple[str, int]]
 
 
 @dataclass(slots=True)

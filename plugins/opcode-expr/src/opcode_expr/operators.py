@@ -10,12 +10,9 @@ from opcode_expr.budget import Budget
 from opcode_expr.faults import Fault
 from opcode_expr.regex import compile_pattern, search
 from opcode_expr.timeline import Duration, Moment
-from opcode_expr.values import LONG, NUMBERS, comparable, equal, integer, type_name
+from opcode_expr.values import LARGEST, LONG, NUMBERS, comparable, equal, integer, type_name, whole
 
 Operation = Callable[[Budget, Any, Any], Any]
-
-#: Integers grow no further, so that repeated multiplication cannot fill the memory.
-_LARGEST = 1 << 1023
 
 
 def _mismatch(op: str, a: Any, b: Any) -> Fault:
@@ -102,7 +99,7 @@ def power(budget: Budget, a: Any, b: Any) -> Any:
 
 def bounded(value: Any) -> Any:
     """Refuse integers of more than 1023 bits."""
-    if type(value) is int and not -_LARGEST < value < _LARGEST:
+    if type(value) is int and not -LARGEST < value < LARGEST:
         raise Fault("integer out of range: more than 308 digits")
     return value
 
@@ -152,7 +149,7 @@ def contained(budget: Budget, a: Any, b: Any) -> bool:
 
 def in_range(budget: Budget, value: Any, low: Any, high: Any) -> bool:
     """`x in a..b`, without making the range."""
-    first, last = integer(low, ".."), integer(high, "..")
+    first, last = whole(low, ".."), whole(high, "..")
     if type(value) not in NUMBERS:
         return False
     return bool(first <= value <= last and value == math.trunc(value))
@@ -160,7 +157,7 @@ def in_range(budget: Budget, value: Any, low: Any, high: Any) -> bool:
 
 def span(budget: Budget, a: Any, b: Any) -> list[int]:
     """`a..b`: all integers from a to b."""
-    first, last = integer(a, ".."), integer(b, "..")
+    first, last = whole(a, ".."), whole(b, "..")
     if last < first:
         return []
     budget.grow(last - first + 1)
@@ -172,7 +169,7 @@ def _texts(budget: Budget, a: Any, b: Any, op: str) -> bool:
     if isinstance(a, str) and isinstance(b, str):
         budget.read(len(a))
         return True
-    if (a is None or isinstance(a, str)) and (b is None or isinstance(b, str)):
+    if a is None or b is None:
         return False
     raise _mismatch(op, a, b)
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 from opcode_expr.faults import Fault, SyntaxFault
 from opcode_expr.kinds import ORDER, binary_kind, require_kind
-from opcode_expr.lexer import Token, tokenize
-from opcode_expr.nodes import Binary, Block, Choice, Comparison, Literal, Logic, Name, Node, Unary
+from opcode_expr.lexer import Token
+from opcode_expr.nodes import Binary, Block, Choice, Comparison, Literal, Local, Logic, Name, Node, Unary
 from opcode_expr.primaries import Primaries
 from opcode_expr.regex import compile_pattern
 
@@ -39,16 +39,14 @@ class Parser(Primaries):
     """
 
     def __init__(self, text: str) -> None:
-        self.tokens: list[Token] = tokenize(text)
-        self.position = 0
-        self.current = self.tokens[0]
+        super().__init__(text)
         self.depth = 0
         self.nodes = 0
         self.patterns = 0
         self.slots = 2
         self.free = 2
-        self.predicates: list[tuple[int, str]] = []
-        self.locals: dict[str, int] = {}
+        self.predicates: list[tuple[int, str, Node]] = []
+        self.locals: dict[str, Local] = {}
         self.names: list[Name] = []
 
     def program(self) -> Node:
@@ -93,7 +91,7 @@ class Parser(Primaries):
         value = self.expression(0)
         self.check_new(name)
         slot = self.allocate(1)
-        self.locals[name.text] = slot
+        self.locals[name.text] = Local(name.at, slot, value)
         return slot, value
 
     def expression(self, level: int) -> Node:
@@ -158,12 +156,12 @@ class Parser(Primaries):
     def comparison(self, left: Node, token: Token, right: Node, level: int) -> Node:
         """Parse the rest of `a < b < c`."""
         binary_kind(token.text, left, right, token.at)
-        operands, ops = [left, right], [token.text]
+        operands, ops = [left, right], [(token.text, token.at)]
         while self.current.kind == "op" and self.current.text in ORDER:
             link = self.current
             self.advance()
             operands.append(self.expression(level + 1))
-            ops.append(link.text)
+            ops.append((link.text, link.at))
             binary_kind(link.text, operands[-2], operands[-1], link.at)
         return self.count(Comparison(token.at, operands, ops, kind="bool"))
 
@@ -192,18 +190,24 @@ class Parser(Primaries):
         return self.postfix(self.primary())
 
     def ternary(self, node: Node) -> Node:
-        """Parse `? a : b` after a condition."""
+        """Parse `? a : b ? c : d` after a condition: one choice, however long."""
+        at = self.current.at
+        branches: list[tuple[Node, Node]] = []
         while self.at_op("?"):
-            at = self.current.at
             require_kind(node, "bool", "?:")
             self.advance()
             # `a ?: b`: a condition is a bool, so what it leads to when it holds is true
             then = Literal(at, True, kind="bool") if self.at_op(":") else self.expression(0)
             self.expect(":")
-            otherwise = self.expression(0)
-            kind = then.kind if then.kind == otherwise.kind else None
-            node = self.count(Choice(at, [(node, then)], otherwise, kind=kind))
-        return node
+            branches.append((node, then))
+            if self.at_op("let") or self.at_op("if"):
+                node = self.expression(0)
+                break
+            node = self.operators(self.operand(), 0)
+        if not branches:
+            return node
+        kind = node.kind if all(then.kind == node.kind for _, then in branches) else None
+        return self.count(Choice(at, branches, node, kind=kind))
 
     def conditional(self) -> Node:
         """Parse `if c { e } else if d { f } else { g }`."""

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from opcode_expr.faults import SyntaxFault
+from opcode_expr.cursor import Cursor
+from opcode_expr.faults import SyntaxFault, shown
 from opcode_expr.lexer import Token
 from opcode_expr.library import ARITY, PREDICATES
 from opcode_expr.nodes import Access, Call, Items, Link, Literal, Local, Name, Node, Pairs, Predicate
 from opcode_expr.references import RESERVED
-from opcode_expr.suggest import closest
+from opcode_expr.suggest import arguments, closest
 
 _CONSTANTS = {"true": (True, "bool"), "false": (False, "bool"), "nil": (None, "nil")}
 
 
-class Primaries(ABC):
+class Primaries(Cursor, ABC):
     """The half of the parser that reads operands; `parser.Parser` adds operators and statements."""
 
-    tokens: list[Token]
-    current: Token
-    position: int
     nodes: int
     slots: int
     free: int
-    predicates: list[tuple[int, str]]
-    locals: dict[str, int]
+    predicates: list[tuple[int, str, Node]]
+    locals: dict[str, Local]
     names: list[Name]
 
     @abstractmethod
@@ -51,9 +49,9 @@ class Primaries(ABC):
                 return self.named(token)
             case "pointer", _:
                 self.advance()
-                return self.count(Local(token.at, self.pointer(token)))
+                return self.count(self.pointer(token))
             case "op", ".":
-                return self.count(Local(token.at, self.pointer(Token("pointer", "#", "", token.at))))
+                return self.count(self.pointer(Token("pointer", "#", "", token.at)))
             case "op", "(":
                 self.advance()
                 node = self.sequence()
@@ -73,20 +71,25 @@ class Primaries(ABC):
         if self.at_op("("):
             return self.call(token, [])
         if token.text in self.locals:
-            return self.count(Local(token.at, self.locals[token.text]))
+            known = self.locals[token.text]
+            return self.count(Local(token.at, known.slot, known.source))
         name = Name(token.at, token.text)
         self.names.append(name)
         return self.count(name)
 
-    def pointer(self, token: Token) -> int:
+    def pointer(self, token: Token) -> Local:
         """Return the slot of `#`, `#index` or `#acc`."""
         if not self.predicates:
-            raise SyntaxFault(f"expected {token.text} only inside a predicate such as filter(xs, # > 1)", token.at)
-        slot, builtin = self.predicates[-1]
+            raise SyntaxFault(
+                f"expected {shown(token.text)} only inside a predicate such as filter(xs, # > 1)", token.at
+            )
+        slot, builtin, items = self.predicates[-1]
         offset = {"": 0, "index": 1, "acc": 2}.get(token.value)
         if offset is None or (offset == 2 and builtin != "reduce"):
-            raise SyntaxFault(f"unknown pointer {token.text}: there are #, #index and, in reduce, #acc", token.at)
-        return slot + offset
+            raise SyntaxFault(
+                f"unknown pointer {shown(token.text)}: there are #, #index and, in reduce, #acc", token.at
+            )
+        return Local(token.at, slot + offset, items if offset == 0 else None)
 
     def array(self) -> Node:
         """Parse `[a, b]`."""
@@ -99,10 +102,8 @@ class Primaries(ABC):
         self.advance()
         pairs: list[tuple[Node, Node]] = []
         while not self.at_op("}"):
-            if pairs:
-                self.expect(",")
-                if self.at_op("}"):
-                    break
+            if pairs and self.ended("}"):
+                break
             pairs.append(self.pair())
         self.advance()
         return self.count(Pairs(at, pairs, kind="map"))
@@ -125,7 +126,6 @@ class Primaries(ABC):
         if isinstance(node, Literal) and node.kind != "string":
             return node
         links: list[Link] = []
-        at = self.current.at
         while self.current.kind == "op" and self.current.text in (".", "?.", "["):
             token = self.current
             optional = token.text == "?."
@@ -138,7 +138,7 @@ class Primaries(ABC):
         if isinstance(node, Access):
             node.links.extend(links)
             return node
-        access = Access(at, node, links)
+        access = Access(node.at, node, links)
         if isinstance(node, Name):
             node.access = access
         return self.count(access)
@@ -150,22 +150,23 @@ class Primaries(ABC):
             raise self.unexpected("a field name")
         self.advance()
         if not self.at_op("("):
-            return Link("field", optional, token.text)
-        return Link("method", optional, token.text, tuple(self.listed("(", ")")))
+            return Link("field", optional, token.at, token.text)
+        return Link("method", optional, token.at, token.text, tuple(self.listed("(", ")")))
 
     def subscript(self, optional: bool) -> Link:
         """Parse `[key]` or `[low:high]`."""
         self.advance()
+        at = self.current.at
         low = None if self.at_op(":") else self.expression(0)
         if self.at_op(":"):
             self.advance()
             high = None if self.at_op("]") else self.expression(0)
             self.expect("]")
-            return Link("slice", optional, "", (low, high))
+            return Link("slice", optional, at, "", (low, high))
         self.expect("]")
         if isinstance(low, Literal) and low.kind == "string":
-            return Link("field", optional, low.value)
-        return Link("index", optional, "", (low,))
+            return Link("field", optional, at, low.value)
+        return Link("index", optional, at, "", (low,))
 
     def pipe(self, left: Node) -> Node:
         """Parse `| f(args)`, a call with the left side as first argument."""
@@ -183,30 +184,27 @@ class Primaries(ABC):
         elif name in ARITY:
             args = [*args, *self.listed("(", ")")]
         else:
-            raise SyntaxFault(f"unknown function {name}{closest(name, [*ARITY, *PREDICATES])}", token.at)
+            raise SyntaxFault(f"unknown function {shown(name)}{closest(name, [*ARITY, *PREDICATES])}", token.at)
         low, high = PREDICATES[name] if name in PREDICATES else ARITY[name]
         if not low <= len(args) <= high:
-            wanted = str(low) if low == high else f"{low} to {high}" if high < 100 else f"at least {low}"
-            raise SyntaxFault(f"expected {wanted} arguments for {name}, found {len(args)}", token.at)
+            raise SyntaxFault(f"expected {arguments(low, high)} for {name}, found {len(args)}", token.at)
         return self.count(Call(token.at, name, args))
 
     def predicate_args(self, token: Token, args: list[Node]) -> list[Node]:
         """Parse the arguments of a builtin that runs a predicate."""
         self.expect("(")
         while not self.at_op(")"):
-            if args and self.tokens[self.position - 1].text != "(":
-                self.expect(",")
-                if self.at_op(")"):
-                    break
-            args = [*args, self.predicate(token.text) if len(args) == 1 else self.expression(0)]
+            if args and self.tokens[self.position - 1].text != "(" and self.ended(")"):
+                break
+            args = [*args, self.predicate(token.text, args[0]) if len(args) == 1 else self.expression(0)]
         self.advance()
         return args
 
-    def predicate(self, builtin: str) -> Node:
-        """Parse a predicate, with or without braces."""
+    def predicate(self, builtin: str, items: Node) -> Node:
+        """Parse a predicate, with or without braces, that goes through `items`."""
         at, before, free = self.current.at, self.nodes, self.free
         slot = self.allocate(3)
-        self.predicates.append((slot, builtin))
+        self.predicates.append((slot, builtin, items))
         if self.at_op("{"):
             self.advance()
             body = self.sequence()
@@ -222,10 +220,8 @@ class Primaries(ABC):
         self.expect(opening)
         items: list[Node] = []
         while not self.at_op(closing):
-            if items:
-                self.expect(",")
-                if self.at_op(closing):
-                    break
+            if items and self.ended(closing):
+                break
             items.append(self.expression(0))
         self.advance()
         return items
@@ -241,26 +237,6 @@ class Primaries(ABC):
         """Refuse to declare what already means something."""
         name = token.text
         if name in self.locals or name in RESERVED or name in _CONSTANTS:
-            raise SyntaxFault(f"cannot redeclare variable {name}", token.at)
+            raise SyntaxFault(f"cannot redeclare variable {shown(name)}", token.at)
         if name in ARITY or name in PREDICATES:
-            raise SyntaxFault(f"cannot redeclare builtin {name}", token.at)
-
-    def at_op(self, text: str) -> bool:
-        """Tell whether the current token is this operator or bracket."""
-        return self.current.kind == "op" and self.current.text == text
-
-    def advance(self) -> None:
-        """Go to the next token."""
-        self.position += 1
-        self.current = self.tokens[min(self.position, len(self.tokens) - 1)]
-
-    def expect(self, text: str) -> None:
-        """Go past an operator that must stand here."""
-        if not self.at_op(text):
-            raise self.unexpected(f"{text!r}")
-        self.advance()
-
-    def unexpected(self, wanted: str = "an operator or the end") -> SyntaxFault:
-        """Return the error for the current token."""
-        found = self.current.text if self.current.kind == "end" else repr(self.current.text[:40])
-        return SyntaxFault(f"expected {wanted}, found {found}", self.current.at)
+            raise SyntaxFault(f"cannot redeclare builtin {shown(name)}", token.at)

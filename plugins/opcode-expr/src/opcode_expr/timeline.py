@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from opcode_expr.faults import Fault
+from opcode_expr.faults import Fault, shown
 
 SECOND = 1_000_000_000
 _DAY = 86_400
 #: Dates stay within these years; nothing beyond them has an RFC 3339 form.
 _YEARS = range(10_000)
+#: Nanoseconds. No two dates are further apart.
+_LONGEST = 10_000 * 366 * _DAY * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,10 @@ class Zone:
         """Return for example CET."""
         return self._at(seconds).tzname() or self.name
 
+    def is_summer(self, seconds: int) -> bool:
+        """Tell whether clocks are ahead for the summer."""
+        return bool(self._at(seconds).dst())
+
     def instant(self, local: int) -> int:
         """Return the moment at which clocks there show `local` (seconds since 1970 on that clock)."""
         naive = _EPOCH.replace(tzinfo=None) + timedelta(seconds=min(max(local, _FIRST), _LAST))
@@ -45,6 +51,32 @@ class Zone:
     def __str__(self) -> str:
         return self.name
 
+
+class Month(int):
+    """A month from 1: a number that knows its name."""
+
+    __slots__ = ()
+
+    @property
+    def label(self) -> str:
+        """The English name."""
+        return MONTHS[self - 1]
+
+
+class Weekday(int):
+    """A day of the week, Sunday is 0: a number that knows its name."""
+
+    __slots__ = ()
+
+    @property
+    def label(self) -> str:
+        """The English name."""
+        return DAYS[self]
+
+
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+          "November", "December")  # fmt: skip
+DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: The moments `datetime` can hold, with a margin of two days for offsets.
@@ -62,8 +94,7 @@ def fixed(seconds: int, name: str = "") -> Zone:
         return UTC_ZONE
     if abs(seconds) >= _DAY:
         raise Fault("expected a zone offset below 24 hours")
-    info = timezone(timedelta(seconds=seconds), name) if name else timezone(timedelta(seconds=seconds))
-    return Zone(info, name)
+    return Zone(timezone(timedelta(seconds=seconds), name or offset_text(seconds, "")), name)
 
 
 @lru_cache(maxsize=256)
@@ -75,19 +106,28 @@ def zone_named(name: str) -> Zone:
     """
     if name in ("", "UTC"):
         return UTC_ZONE
-    if len(name) < 64:
+    # the zone of the machine is no zone of the database
+    if len(name) < 64 and name != "localtime":
         try:
             return Zone(ZoneInfo(name), name)
         except (OSError, ValueError, LookupError):
             pass
-    raise Fault(f"unknown time zone {name[:64]!r}, expected a name such as Europe/Zurich")
+    raise Fault(f"unknown time zone {shown(name)}, expected a name such as Europe/Zurich")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Duration:
-    """A length of time in nanoseconds."""
+    """A length of time in nanoseconds.
+
+    Raises:
+        Fault: it is longer than all dates together.
+    """
 
     ns: int
+
+    def __post_init__(self) -> None:
+        if abs(self.ns) > _LONGEST:
+            raise Fault("expected a duration of at most 10000 years")
 
     def __str__(self) -> str:
         return _duration_text(self.ns)
@@ -165,6 +205,11 @@ class Moment:
             (days + 4) % 7, days - days_of(year, 1, 1) + 1, offset,
         )  # fmt: skip
 
+    @property
+    def since_year_one(self) -> int:
+        """Nanoseconds since the first day of year 1, the zero of Go's dates."""
+        return self.ns - _YEAR_ONE
+
     def moved(self, ns: int) -> Moment:
         """Return the moment that much later.
 
@@ -175,6 +220,19 @@ class Moment:
         if moved.seconds // _DAY // 366 not in range(-1980, 8050) or moved.clock().year not in _YEARS:
             raise Fault("expected a date in the years 0 to 9999")
         return moved
+
+    def later(self, years: int, months: int, days: int) -> Moment:
+        """Return the moment at the same time of a later day; a day that the month does not have runs over.
+
+        Raises:
+            Fault: the year would leave 0 to 9999.
+        """
+        clock = self.clock()
+        year, month = divmod((clock.year + years) * 12 + clock.month - 1 + months, 12)
+        if year not in _YEARS or abs(days) > _LONGEST // (_DAY * SECOND):
+            raise Fault("expected a date in the years 0 to 9999")
+        local = (days_of(year, month + 1, clock.day) + days) * _DAY + (clock.hour * 60 + clock.minute) * 60
+        return Moment(self.zone.instant(local + clock.second) * SECOND + self.ns % SECOND, self.zone).moved(0)
 
     def rfc3339(self) -> str:
         """Return RFC 3339 text with as many decimals as needed."""
@@ -221,3 +279,6 @@ def civil(days: int) -> tuple[int, int, int]:
     day = of_year - (153 * month + 2) // 5 + 1
     month = month + 3 if month < 10 else month - 9
     return year + era * 400 + (month <= 2), month, day
+
+
+_YEAR_ONE = days_of(1, 1, 1) * _DAY * SECOND
