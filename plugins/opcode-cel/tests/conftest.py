@@ -13,7 +13,7 @@ def cel(request):
     return CelEvaluator(engine=request.param, seconds=30)
 
 
-@pytest.fixture(scope="session", params=ENGINES)
-def hasty(request):
-    """The same with a fifth of a second instead of one."""
-    return CelEvaluator(engine=request.param, seconds=0.2)
+@pytest.fixture(scope="session", params=[*ENGINES, "auto"])
+def engine(request):
+    """Each engine, and the choice between them."""
+    return CelEvaluator(engine=request.param, seconds=30)

@@ -1,7 +1,4 @@
-"""Hostile expressions must end in about a second, whichever engine they meet."""
-
-import time
-from contextlib import suppress
+"""The bounds of an expression, and how its worst case is told from the text. What keeps to none is in `test_hostile`."""
 
 import pytest
 
@@ -11,50 +8,12 @@ from opcode_cel.shape import references_of, shape_of
 from opcode_cel.tokens import tokenize
 from opcode_kernel import ExpressionError
 
-SCOPE = {"inputs": {"l": list(range(300)), "many": list(range(20_000)), "s": "x" * 1_000_000}}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "inputs.l.all(a, inputs.l.all(b, inputs.l.all(c, a + b + c >= 0)))",
-        "inputs.many.all(a, inputs.many == inputs.many)",
-        "[['a']]" + ".map(a, [a, a])" * 28,
-        "[['a']]" + ".map(a, a + a)" * 28 + ".size()",
-        "size((['a']" + ".map(a, a + a)" * 28 + ")[0])",
-        "inputs.many.map(a, inputs.many)",
-        "inputs.s.matches('(x?){1000}y')",
-        "inputs.l.exists(a, inputs.s.matches('(x+x+)+y'))",
-        "[[1]]" + ".map(a, [a, a, a])" * 20 + ".all(v, v == v)",
-    ],
-)
-def test_an_expression_that_multiplies_its_work_is_stopped(hasty, text):
-    started = time.monotonic()
-    with pytest.raises(ExpressionError) as caught:
-        hasty.compile(text).evaluate(SCOPE)
-    assert time.monotonic() - started < 2
-    assert caught.value.code == "EXECUTION_ERROR"
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(" * 50_000, "[" * 50_000, "1" + "+1" * 40_000, "!" * 90_000, "inputs" + ".a" * 40_000, "true?1:" * 12_000 + "1",
-        "[1].map(a," * 6000 + "a" + ")" * 6000, "'" + r"\n" * 45_000, "'''" + "'' " * 30_000, "/" * 90_000, "steps " * 16_000,
-        "(" * 200 + "1,(" * 20_000, "{'a':" * 15_000, "`" * 50_000, "-" * 90_000 + "1", "\x00" * 90_000,
-    ],
-)  # fmt: skip
-def test_hostile_text_is_refused_or_answered_quickly(cel, text):
-    started = time.monotonic()
-    with suppress(ExpressionError):
-        cel.compile(text).evaluate({})
-    assert time.monotonic() - started < 5
+SCOPE = {"inputs": {"many": list(range(20_000))}}
 
 
 def test_nesting_up_to_the_limit_works(cel):
     assert cel.compile("(" * 200 + "1" + ")" * 200).evaluate({}) == 1
-    assert cel.compile("1" + " + 1" * 500).evaluate({}) == 501
+    assert cel.compile("1" + " + 1" * 2000).evaluate({}) == 2001
     assert cel.compile("true" + " && true" * 500).evaluate({}) is True
     assert cel.compile("[1].map(a, " * 40 + "a" + ")" * 40).evaluate({}) is not None
     with pytest.raises(ExpressionError, match="levels"):
@@ -97,7 +56,6 @@ def test_what_is_cheap_depends_on_the_data():
     assert shape.is_cheap(1000)
     assert not shape.is_cheap(1_000_000)
     assert shape_of(tokenize("inputs.n + 1 > 3")).is_cheap(100_000)
-    assert not shape_of(tokenize("inputs.s.matches('x')")).is_cheap(1)
 
 
 @pytest.mark.parametrize(

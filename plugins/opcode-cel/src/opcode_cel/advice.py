@@ -20,6 +20,10 @@ _FUNCTIONS = sorted({*FUNCTIONS, *METHODS, *MACROS, "has", "type", "dyn"})
 #: Signs and words of other languages.
 _SIGNS = {"and": "&&", "or": "||", "not": "!", "=": "==", "===": "==", "<>": "!="}
 _WORDS = {"True": "true", "False": "false", "None": "null", "nil": "null", "undefined": "null", "item": "iter.item"}
+_TAKES = {
+    "has": "a field such as has(a.b)", "size": "one value", "string": "one value", "int": "one value", "double": "one value",
+    **{name: f"a name and an expression, as in list.{name}(e, e > 1)" for name in MACROS},
+}  # fmt: skip
 _CALLS = {
     "len": "size(x)", "length": "size(x)", "count": "size(x)", "includes": "x.contains(y)", "any": "x.exists(e, …)",
     "some": "x.exists(e, …)", "every": "x.all(e, …)", "str": "string(x)", "float": "double(x)", "number": "double(x)",
@@ -69,6 +73,8 @@ def _variable(path: str, name: str) -> str:
 def _function(name: str) -> str:
     if name in _SIGNS:
         return f"; write {_SIGNS[name]}"
+    if name in _FUNCTIONS:
+        return f"; {name}() takes {_TAKES.get(name, 'other arguments')}"
     same = next((known for known in _FUNCTIONS if known.lower() == name.lower().replace("_", "")), None)
     if same or name in _CALLS:
         return f"; write {same or _CALLS[name]}"

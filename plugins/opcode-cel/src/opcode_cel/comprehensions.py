@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from opcode_cel.faults import CelFault, CompileFault
-from opcode_cel.kinds import DYN, kind_of
+from opcode_cel.kinds import kind_of
 from opcode_cel.nodes import Frame, Node, typed
 from opcode_cel.operators import no_overload
+from opcode_cel.types import BOOL, Type, list_of, walked
 
 Body = Callable[[Frame], Any]
 
@@ -17,20 +18,32 @@ def comprehension(name: str, receiver: Node, variable: str, bodies: Sequence[Nod
     """Return the node of a macro; `bodies` are its predicate and, for `map`, last its value.
 
     Raises:
-        CompileFault: the receiver is certain to be nothing to walk, or the predicate no boolean.
+        CompileFault: the predicate is certain to be no boolean.
     """
-    if receiver.kind not in (DYN, "list", "map"):
-        raise CompileFault(f"expected a list or a map for {name}(), found {receiver.kind}")
     if name != "map" or len(bodies) == 2:
         typed(bodies[0], "bool", f"{name}()")
     walk, runs = _WALKS[name], [body.run for body in bodies]
     cost = 2 + sum(body.size for body in bodies)
 
     def run(frame: Frame) -> Any:
-        inner = Frame(dict(frame.variables), frame.meter)
+        inner = frame.inner()
         return walk(_elements(name, receiver.run(frame), variable, inner, cost), inner, runs)
 
-    return Node(run, "bool" if name in ("all", "exists", "exists_one") else "list", cost + receiver.size)
+    if name == "map":
+        return Node(run, list_of([bodies[-1].type]), cost + receiver.size)
+    return Node(run, list_of([bound(name, receiver)]) if name == "filter" else BOOL, cost + receiver.size)
+
+
+def bound(name: str, receiver: Node) -> Type:
+    """Return the type of the variable of a macro.
+
+    Raises:
+        CompileFault: the receiver is certain to be nothing to walk.
+    """
+    found = walked(receiver.type)
+    if found is None:
+        raise CompileFault(f"expected a list or a map for {name}(), found {receiver.type}")
+    return found
 
 
 def _elements(name: str, container: Any, variable: str, frame: Frame, cost: int) -> Iterable[Any]:

@@ -6,13 +6,14 @@ installed, runs in the metered engine, which counts as it goes and stops in time
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from opcode_cel.advice import advice
-from opcode_cel.faults import BudgetFault, CelFault, CompileFault, EngineLimitFault
+from opcode_cel.choice import runs_right, suits_fast
+from opcode_cel.faults import BudgetFault, CelFault, CompileFault, EngineLimitFault, TypeFault
+from opcode_cel.meter import MAX_UNITS, Meter
 from opcode_cel.reads import reads_of
 from opcode_cel.shape import Shape, references_of, shape_of
 from opcode_cel.tokens import Token, picture_of, place, tokenize
@@ -23,29 +24,38 @@ if TYPE_CHECKING:
     from opcode_cel.native import NativeEngine, Run
 
 MAX_TEXT = 100_000
-MAX_SECONDS = 1.0
-_CACHED = 1024
-#: How a NUL character is written in a literal. Texts pass from the fast engine to Python only up to the first one.
-_NUL = re.compile(r"\\(?:000|[xX]00|u0000|U00000000)|\0")
+#: Of each second: together with what cannot be stopped half-way, such as one search, an evaluation ends in time.
+MAX_SECONDS = 0.8
+#: Programs kept by their text. One of the longest takes megabytes, so there are few of those.
+_CACHED, _CACHED_LONG, _LONG = 1024, 16, 1000
+#: Characters of a message.
+_SHOWN = 500
+_Metered = Callable[[dict[str, Any], Meter], Json]
 
 
 class CelEvaluator:
     """CEL with the standard library and macros. Programs are cached by their text.
 
-    `engine`: `auto` takes the fast engine if it can be imported, `native` insists on it, `pure` never takes it.
+    `engine`: `auto` takes the fast engine where it is certain to be quick and right, `pure` never takes it. `native`
+    insists on it, and lets it take its time: for tests.
     """
 
     name = "cel"
 
     def __init__(self, *, engine: Literal["auto", "native", "pure"] = "auto", seconds: float = MAX_SECONDS) -> None:
         self._engine = engine
-        self._seconds = seconds
-        self._cached = lru_cache(maxsize=_CACHED)(self._compile)
+        self._budget = (seconds, MAX_UNITS)
+        self._short = lru_cache(maxsize=_CACHED)(self._compile)
+        self._long = lru_cache(maxsize=_CACHED_LONG)(self._compile)
         self._native = lru_cache(maxsize=1)(self._load)
+
+    def limit(self, seconds: float, cost: int) -> None:
+        """Set what one evaluation may take; programs that are compiled already keep what they have."""
+        self._budget = (seconds * MAX_SECONDS, cost)
 
     def compile(self, text: str) -> CelProgram:
         """Compile an expression, or find it in the cache; see `Evaluator.compile`."""
-        return self._cached(text)
+        return self._short(text) if len(text) <= _LONG else self._long(text)
 
     def _load(self) -> NativeEngine | None:
         """Return the fast engine, or None where it is not wanted or there is no build of it for this system."""
@@ -69,38 +79,47 @@ class CelEvaluator:
             if not tokens:
                 raise CompileFault("expected an expression, found nothing", 0)
             shape = shape_of(tokens)
-            return CelProgram(text, tokens, shape, self._fast(text, tokens), self._seconds)
+            fast, metered = self._engines(text, tokens, shape)
+            return CelProgram(text, tokens, shape, fast, metered, self._budget, patient=self._engine == "native")
         except CompileFault as fault:
             raise _invalid(fault, text, tokens) from None
         except UnicodeEncodeError as error:
             raise _invalid(CompileFault("expected valid Unicode, found a lone surrogate", error.start), text) from None
 
-    def _fast(self, text: str, tokens: Sequence[Token]) -> Run | None:
+    def _engines(self, text: str, tokens: Sequence[Token], shape: Shape) -> tuple[Run | None, _Metered | None]:
+        """Compile for the fast engine where that is wise, else for the metered one; the other follows when needed."""
         native = self._native()
-        if native is None or _NUL.search(text):
-            return None
+        if native is None or not suits_fast(text, tokens, shape):
+            return None, _metered(tokens)
         try:
-            return native.compile(text, tokens)
+            return native.compile(text), None
         except EngineLimitFault:
-            return None
+            return None, _metered(tokens)
+        except TypeFault as fault:
+            try:
+                return None, _metered(tokens)
+            except CompileFault:
+                raise fault from None
 
 
 class CelProgram:
-    """A compiled expression. Without the fast engine it is compiled for the metered one at once, else when needed."""
+    """A compiled expression."""
 
-    __slots__ = ("_fast", "_metered", "_reads", "_seconds", "_shape", "references", "text")
+    __slots__ = ("_budget", "_fast", "_metered", "_patient", "_reads", "_shape", "references", "text")
 
-    def __init__(self, text: str, tokens: Sequence[Token], shape: Shape, fast: Run | None, seconds: float) -> None:
+    def __init__(
+        self, text: str, tokens: Sequence[Token], shape: Shape, fast: Run | None, metered: _Metered | None,
+        budget: tuple[float, int], *, patient: bool,
+    ) -> None:  # fmt: skip
         self.text = text
         self.references: References = references_of(tokens)
         reads = reads_of(tokens)
         self._reads = {name: reads.get(name) for name in VARIABLES if name in self.references.roots}
         self._shape = shape
         self._fast = fast
-        self._seconds = seconds
-        self._metered: Any = None
-        if fast is None:
-            self._metered = self._compile_metered()
+        self._metered = metered
+        self._budget = budget
+        self._patient = patient
 
     def evaluate(self, scope: Mapping[str, Json]) -> Json:
         """Return the value as plain JSON.
@@ -109,14 +128,17 @@ class CelProgram:
             ExpressionError: `EXECUTION_ERROR`; with `missing` when a key that is not there was the reason.
         """
         try:
-            intake = Intake()
+            meter = Meter(*self._budget)
+            intake = Intake(meter)
             variables = intake.variables(scope, self._reads)
-            if self._fast is not None and not intake.holds_nul and self._shape.is_cheap(intake.units):
+            if self._fast is not None and self._prefers_fast(intake):
                 try:
                     return self._fast(variables)
                 except EngineLimitFault:
                     pass
-            return self._run_metered(variables)
+            if self._metered is None:
+                self._metered = _metered(tokenize(self.text))
+            return self._metered(variables, meter)
         except CelFault as fault:
             raise self._failed(str(fault), fault.missing) from None
         except BudgetFault as fault:
@@ -126,24 +148,36 @@ class CelProgram:
         except RecursionError:
             raise self._failed("expected values that nest less deeply, found too many levels") from None
 
-    def _run_metered(self, variables: dict[str, Any]) -> Json:
-        if self._metered is None:
-            self._metered = self._compile_metered()
-        return self._metered(variables, self._seconds)
-
-    def _compile_metered(self) -> Any:
-        from opcode_cel import pure  # its parser library takes 100 ms to load, and is seldom needed
-
-        return pure.compile_expression(tokenize(self.text))
+    def _prefers_fast(self, intake: Intake) -> bool:
+        """Tell whether the fast engine is right, and quick; without a comprehension the other one is as quick once it is there."""
+        shape = self._shape
+        if not runs_right(shape, intake):
+            return False
+        if self._budget[1] < MAX_UNITS:
+            return self._patient  # it counts nothing
+        return self._patient or ((self._metered is None or shape.loops > 0) and shape.is_cheap(intake.units))
 
     def _failed(self, problem: str, missing: str | None = None) -> ExpressionError:
-        return ExpressionError(f"cel: {problem}", missing=missing, details={"expression": self.text})
+        return ExpressionError(f"cel: {_clipped(problem)}", missing=missing, details={"expression": self.text})
+
+
+def _metered(tokens: Sequence[Token]) -> _Metered:
+    from opcode_cel import pure  # its parser library takes 100 ms to load, and is seldom needed
+
+    return pure.compile_expression(tokens)
+
+
+def _clipped(problem: str) -> str:
+    """Shorten a message: names and keys in it can be as long as somebody wished."""
+    return problem if len(problem) <= _SHOWN else problem[:_SHOWN] + "…"
 
 
 def _invalid(fault: CompileFault, text: str, tokens: Sequence[Token] = ()) -> ExpressionError:
-    problem = str(fault)
-    more, offset = advice(problem, fault.offset, tokens)
+    more, offset = advice(str(fault), fault.offset, tokens)
+    problem = _clipped(str(fault))
     where, picture = (f"{place(text, offset)}: ", picture_of(text, offset)) if offset >= 0 else ("", "")
     return ExpressionError(
-        f"cel: {where}{problem}{more}{picture}", code="VALIDATION_ERROR", details={"expression": text[:MAX_TEXT]}
+        f"cel: {where}{problem}{_clipped(more)}{picture}",
+        code="VALIDATION_ERROR",
+        details={"expression": text[:MAX_TEXT]},
     )

@@ -23,5 +23,9 @@ class CompileFault(Exception):
         self.offset = offset
 
 
+class TypeFault(CompileFault):
+    """The fast engine finds types that do not fit. It is right, unless the metered engine compiles the text."""
+
+
 class EngineLimitFault(Exception):
     """The fast engine's own limits are too small for this; the metered one can still do it."""

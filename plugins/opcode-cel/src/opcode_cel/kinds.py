@@ -1,10 +1,11 @@
-"""The types of CEL as the metered engine holds them: mostly Python's own, plus two that Python does not have."""
+"""The types of CEL as the metered engine holds them: Python's own, and four that Python does not have."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
+
+from opcode_cel.times import Moment, Span
 
 
 class UInt(int):
@@ -18,17 +19,16 @@ class TypeValue:
     name: str
 
 
+TIMESTAMP, DURATION = "google.protobuf.Timestamp", "google.protobuf.Duration"
 _KINDS: dict[type, str] = {
     bool: "bool", int: "int", UInt: "uint", float: "double", str: "string", bytes: "bytes", type(None): "null_type",
-    list: "list", dict: "map", datetime: "google.protobuf.Timestamp", timedelta: "google.protobuf.Duration",
-    TypeValue: "type",
+    list: "list", dict: "map", Moment: TIMESTAMP, Span: DURATION, TypeValue: "type",
 }  # fmt: skip
-TIMESTAMP, DURATION = "google.protobuf.Timestamp", "google.protobuf.Duration"
 NUMBERS = frozenset({"int", "uint", "double"})
-#: Kind of an expression whose type is known only at run time.
-DYN = "dyn"
 #: Types that an expression can name.
-TYPE_NAMES = frozenset({"bool", "int", "uint", "double", "string", "bytes", "null_type", "list", "map", "type"})
+TYPE_NAMES = frozenset({
+    "bool", "int", "uint", "double", "string", "bytes", "null_type", "list", "map", "type", TIMESTAMP, DURATION,
+})  # fmt: skip
 
 
 def kind_of(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Nodes of a compiled expression: a closure, the kind of its value as far as that is known, and its size in operators."""
+"""Nodes of a compiled expression: a closure, the type of its value as far as that is known, and its size in operators."""
 
 from __future__ import annotations
 
@@ -6,33 +6,60 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from opcode_cel.faults import CelFault, CompileFault
-from opcode_cel.kinds import DYN, NUMBERS, kind_of
-from opcode_cel.library import Overloads, cost_of_match
+from opcode_cel.kinds import NUMBERS, kind_of
+from opcode_cel.library import Overloads
 from opcode_cel.meter import Meter
-from opcode_cel.operators import ARITHMETIC, COMPARISONS, comparable, contains, equal, no_overload
+from opcode_cel.operators import ARITHMETIC, COMPARISONS, ORDERED, contains, equal, no_overload
+from opcode_cel.patterns import pay_for_match
+from opcode_cel.types import BOOL, Type, agree, called, list_of, type_of_kind
 
 
 class Frame:
-    """What a node runs in: the variables that are visible there, and the budget."""
+    """What a node runs in: the names that are visible there, the five variables themselves, and the budget.
 
-    __slots__ = ("meter", "variables")
+    `carried` is the value of a chain of operators so far, see `chain`.
+    """
+
+    __slots__ = ("carried", "meter", "roots", "variables")
 
     def __init__(self, variables: dict[str, Any], meter: Meter) -> None:
-        self.variables = variables
+        self.variables = self.roots = variables
         self.meter = meter
+        self.carried: Any = None
+
+    def inner(self) -> Frame:
+        """Return a frame for a comprehension, which may hide names of this one."""
+        frame = Frame(dict(self.variables), self.meter)
+        frame.roots = self.roots
+        return frame
 
 
 class Node(NamedTuple):
-    """One operator with its operands. `kind` is `dyn` when only the run can tell."""
+    """One operator with its operands."""
 
     run: Callable[[Frame], Any]
-    kind: str
+    type: Type
     size: int
 
 
 def constant(value: Any) -> Node:
     """Return a node that is always this value."""
-    return Node(lambda frame: value, kind_of(value), 1)
+    return Node(lambda frame: value, type_of_kind(kind_of(value)), 1)
+
+
+def chain(first: Node, steps: Sequence[Callable[[Node], Node]]) -> Node:
+    """Return `a + b + c + …` where each step puts one more operand to its left one, without a call within a call for each."""
+    nodes = [first]
+    for step in steps:
+        left = nodes[-1]
+        nodes.append(step(Node(lambda frame: frame.carried, left.type, left.size)))
+
+    def run(frame: Frame) -> Any:
+        for node in nodes:
+            frame.carried = node.run(frame)  # an operator reads it before its right operand can change it
+        return frame.carried
+
+    return Node(run, nodes[-1].type, nodes[-1].size)
 
 
 def typed(node: Node, kind: str, where: str) -> Node:
@@ -41,51 +68,35 @@ def typed(node: Node, kind: str, where: str) -> Node:
     Raises:
         CompileFault: it is certain to be of another.
     """
-    if node.kind not in (DYN, kind):
-        raise CompileFault(f"expected {kind} for {where}, found {node.kind}")
+    if node.type.name not in ("dyn", kind):
+        raise CompileFault(f"expected {kind} for {where}, found {node.type}")
     return node
 
 
-def junction(parts: Sequence[Node], *, absorbing: bool) -> Node:
-    """Return `||` (absorbing true) or `&&` (absorbing false): that value decides, whatever fails beside it."""
-    name = "||" if absorbing else "&&"
-    runs = [typed(part, "bool", name).run for part in parts]
-
-    def run(frame: Frame) -> bool:
-        first: CelFault | None = None
-        for each in runs:
-            try:
-                value = each(frame)
-                if type(value) is not bool:
-                    raise no_overload(name, value)
-                if value is absorbing:
-                    return absorbing
-            except CelFault as fault:
-                first = first or fault
-        if first is not None:
-            raise first
-        return not absorbing
-
-    return Node(run, "bool", sum(part.size for part in parts) + 1)
+def misfit(name: str, *operands: Node) -> CompileFault:
+    """Say that an operator or function takes no values of these types."""
+    types = ", ".join(str(operand.type) for operand in operands)
+    return CompileFault(f"found no matching overload for '{name}' applied to '({types})'")
 
 
 def equality(left: Node, right: Node, *, wanted: bool) -> Node:
     """Return `==` or `!=`."""
-    if DYN not in (left.kind, right.kind) and left.kind != right.kind:
-        raise CompileFault(f"found no matching overload for '==' applied to '({left.kind}, {right.kind})'")
+    if not agree(left.type, right.type):
+        raise misfit("==" if wanted else "!=", left, right)
 
     def run(frame: Frame) -> bool:
         return equal(left.run(frame), right.run(frame), frame.meter.spend) is wanted
 
-    return Node(run, "bool", 1 + left.size + right.size)
+    return Node(run, BOOL, 1 + left.size + right.size)
 
 
 def membership(item: Node, container: Node) -> Node:
     """Return `in`."""
-    if container.kind not in (DYN, "list", "map"):
-        raise CompileFault(f"expected a list or a map after in, found {container.kind}")
+    kind = container.type.name
+    if kind != "dyn" and not (kind in ("list", "map") and agree(item.type, container.type.parts[0])):
+        raise misfit("in", item, container)
     return Node(
-        lambda frame: contains(item.run(frame), container.run(frame), frame.meter.spend), "bool",
+        lambda frame: contains(item.run(frame), container.run(frame), frame.meter.spend), BOOL,
         1 + item.size + container.size,
     )  # fmt: skip
 
@@ -93,30 +104,30 @@ def membership(item: Node, container: Node) -> Node:
 def comparison(name: str, left: Node, right: Node) -> Node:
     """Return `<`, `<=`, `>` or `>=`."""
     symbol, compare = name.strip("_"), COMPARISONS[name]
-    if DYN not in (left.kind, right.kind) and not comparable(left.kind, right.kind):
-        raise CompileFault(f"found no matching overload for '{symbol}' applied to '({left.kind}, {right.kind})'")
+    if called(ORDERED, (left.type, right.type)) is None:
+        raise misfit(symbol, left, right)
 
     def run(frame: Frame) -> bool:
         one, other = left.run(frame), right.run(frame)
-        if not comparable(kind_of(one), kind_of(other)):
+        if (kind_of(one), kind_of(other)) not in ORDERED:
             raise no_overload(symbol, one, other)
         return compare(one, other)
 
-    return Node(run, "bool", 1 + left.size + right.size)
+    return Node(run, BOOL, 1 + left.size + right.size)
 
 
 def arithmetic(name: str, left: Node, right: Node) -> Node:
     """Return `+`, `-`, `*`, `/` or `%`; numbers of different types are promoted to double."""
-    symbol, kind = name.strip("_"), DYN
-    if DYN not in (left.kind, right.kind):
-        known = ARITHMETIC.get((name, left.kind, right.kind))
-        if known is None:
-            raise CompileFault(f"found no matching overload for '{symbol}' applied to '({left.kind}, {right.kind})'")
-        kind = known[1]
+    symbol, table = name.strip("_"), ARITHMETIC[name]
+    type_ = called(table, (left.type, right.type))
+    if type_ is None or not _joins(left.type, right.type):
+        raise misfit(symbol, left, right)
+    if left.type.name == right.type.name == "list":
+        type_ = list_of((left.type.parts[0], right.type.parts[0]))
 
     def run(frame: Frame) -> Any:
         one, other = left.run(frame), right.run(frame)
-        found = ARITHMETIC.get((name, kind_of(one), kind_of(other)))
+        found = table.get((kind_of(one), kind_of(other)))
         if found is None:
             raise no_overload(symbol, one, other)
         try:
@@ -127,34 +138,37 @@ def arithmetic(name: str, left: Node, right: Node) -> Node:
             _charge(frame.meter, value)
         return value
 
-    return Node(run, kind, 1 + left.size + right.size)
+    return Node(run, type_, 1 + left.size + right.size)
+
+
+def _joins(left: Type, right: Type) -> bool:
+    return left.name != "list" or right.name != "list" or agree(left, right)
 
 
 def call(name: str, overloads: Overloads, arguments: Sequence[Node]) -> Node:
     """Return a call of a function or method; the receiver of a method is the first argument."""
-    kinds, kind = tuple(argument.kind for argument in arguments), DYN
-    if DYN not in kinds:
-        known = overloads.get(kinds)
-        if known is None:
-            raise CompileFault(f"found no matching overload for '{name}' applied to '({', '.join(kinds)})'")
-        kind = known[1]
+    type_ = called(overloads, [argument.type for argument in arguments])
+    if type_ is None:
+        raise misfit(name, *arguments)
+    searches = name == "matches"
 
     def run(frame: Frame) -> Any:
         values = [argument.run(frame) for argument in arguments]
         found = overloads.get(tuple(map(kind_of, values)))
         if found is None:
             raise no_overload(name, *values)
+        meter = frame.meter
         for value in values:
             if type(value) is str:
-                frame.meter.spend(len(value) >> 5)
-        if name == "matches":
-            frame.meter.spend(cost_of_match(*values))
+                meter.spend(len(value) >> 5)
         try:
+            if searches:
+                pay_for_match(meter, *values)
             return found[0](*values)
         except (ValueError, OverflowError) as error:
             raise CelFault(f"{name}: {error}") from None
 
-    return Node(run, kind, 1 + sum(argument.size for argument in arguments))
+    return Node(run, type_, 1 + sum(argument.size for argument in arguments))
 
 
 def _charge(meter: Meter, value: Any) -> None:

@@ -15,10 +15,10 @@ from celpy.celparser import CELParseError, CELParser
 
 from opcode_cel.faults import CompileFault
 from opcode_cel.literals import text_or_bytes
-from opcode_cel.tokens import Token
+from opcode_cel.tokens import Token, ends_operand
 
-#: The parser needs some 25 us for each, and more for the last ones of a long list.
-MAX_TOKENS = 10_000
+#: The parser needs some 50 us for each.
+MAX_TOKENS = 5_000
 _RESERVED = frozenset({
     "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "namespace", "package",
     "return", "var", "void", "while",
@@ -55,6 +55,7 @@ def parse(tokens: Sequence[Token]) -> Parsed:
     texts: dict[str, str | bytes] = {}
     fields: dict[str, str] = {}
     pieces, starts, length = [], [], 0
+    _check_signs(tokens)
     for number, token in enumerate(tokens):
         piece = token.text
         if token.kind == "string":
@@ -77,13 +78,23 @@ def parse(tokens: Sequence[Token]) -> Parsed:
 
 
 def _without_trailing_commas(tokens: Sequence[Token]) -> list[Token]:
-    """Drop the comma of `[1, 2,]`, which the language allows and the grammar does not."""
+    """Drop the comma of `[1, 2,]` and of `[,]`, which the language allows and the grammar does not."""
     kept: list[Token] = []
     for token in tokens:
-        if token.text in ("]", "}") and len(kept) > 1 and kept[-1].text == "," and kept[-2].text not in ("[", "{", ","):
+        if token.text in ("]", "}") and len(kept) > 1 and kept[-1].text == "," and kept[-2].text != ",":
             kept.pop()
         kept.append(token)
     return kept
+
+
+def _check_signs(tokens: Sequence[Token]) -> None:
+    """Signs before a value may be repeated, not mixed; but a minus that belongs to a number may follow a `!`."""
+    before = Token("operator", "(", 0)
+    for token, after, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        signs = token.text + after.text if token.kind == after.kind == "operator" else ""
+        if signs in ("!-", "-!") and not ends_operand(before) and not (signs == "!-" and third.kind == "number"):
+            raise CompileFault(f"expected a value after {token.text}, found {after.text}", after.start)
+        before = token
 
 
 def _check_word(tokens: Sequence[Token], index: int) -> None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from opcode_cel.faults import CompileFault
-from opcode_cel.tokens import Token
+from opcode_cel.tokens import Token, ends_operand
 from opcode_kernel import References, find_references
 
 MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
 MAX_NESTING = 250
 
-#: A unit is one JSON value or 32 characters. The fast engine needs up to some 5 ns for one: a second at the most.
-_FAST_COST = 200_000_000.0
+#: A unit is one JSON value or 32 characters. The fast engine needs up to some 5 ns for one: half a second at the most.
+_FAST_COST = 100_000_000.0
 #: Units that a value may grow to: some 100 MB.
 _FAST_SIZE = 2_000_000.0
 #: The fast engine gives up after this many iterations of an evaluation, nested ones included.
@@ -34,7 +34,7 @@ _SEPARATORS = frozenset({"&&", "||", ",", "?", ":", "==", "!=", "<", ">", "<=", 
 class Shape:
     """`loops` comprehensions that multiply, `maps` of them that build values, growth factor, number of tokens.
 
-    `searches`: a regular expression is in it. RE2 is linear, but what it takes per character depends on the pattern.
+    `has_maps`: there is a literal with braces.
     """
 
     tokens: int
@@ -42,12 +42,12 @@ class Shape:
     loops: int = 0
     maps: int = 0
     growth: float = 1.0
-    searches: bool = False
+    has_maps: bool = False
 
     def is_cheap(self, units: int) -> bool:
         """Tell whether the fast engine is certain to finish quickly on data of this many units."""
         size = (units + self.text_units + self.tokens) * self.growth
-        if self.searches or size > _FAST_SIZE:
+        if size > _FAST_SIZE:
             return False
         if not self.loops:
             return size * self.tokens <= _FAST_COST
@@ -65,8 +65,8 @@ def shape_of(tokens: Sequence[Token]) -> Shape:
     """
     texts = sum(len(token.text) for token in tokens if token.kind == "string")
     loops, maps, growth = _weigh(tokens, _brackets(tokens), 0, len(tokens), 0)
-    searches = any(token.text == "matches" for token in tokens)
-    return Shape(len(tokens), texts // 32, loops, maps, growth, searches)
+    has_maps = any(token.text == "{" for token in tokens)
+    return Shape(len(tokens), texts // 32, loops, maps, growth, has_maps)
 
 
 def references_of(tokens: Sequence[Token]) -> References:
@@ -147,16 +147,12 @@ def _plain(tokens: Sequence[Token]) -> list[str]:
     for token in tokens:
         if token.kind == "string":
             spelled.append(_plain_string(token.text))
-        elif token.text == "." and not _ends_operand(previous):
+        elif token.text == "." and not ends_operand(previous):
             pass  # `.inputs` is an absolute name, not a field
         else:
             spelled.append(token.text)
         previous = token
     return spelled
-
-
-def _ends_operand(token: Token) -> bool:
-    return token.text in (")", "]", "}") if token.kind == "operator" else token.text != "in"
 
 
 def _plain_string(literal: str) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from opcode_cel.faults import CelFault
+from opcode_cel.kinds import TypeValue
+from opcode_cel.meter import Meter
+from opcode_cel.times import Moment, Span
 from opcode_kernel import Json, canonical_text
 
 #: The variables of the language. An absent one is an empty map.
 VARIABLES = ("steps", "inputs", "workflow", "context", "iter")
-#: Up to here every whole number is a double; beyond, integers stay integers, because rounding would change identifiers.
-EXACT = 2**53
+#: Up to here an integer is a double; beyond, where the next one would be the same double, it stays an integer.
+EXACT = 2**53 - 1
 _LARGEST = 2**63
+#: Units between two looks at the clock.
+_INTERVAL = 20_000
 
 #: What is read of a value: by key what is read below it, or None for all of it.
 Reads = dict[str, "Reads"] | None
@@ -24,61 +28,99 @@ Reads = dict[str, "Reads"] | None
 class Intake:
     """Converts a scope and counts its units as it goes: one per value, one more per 32 characters.
 
-    `holds_nul` tells whether a text or a key has a NUL character in it, where the fast engine would take it to end.
+    `odd_text` tells whether a text or a key has a NUL character or a lone surrogate in it; `has_order`, whether there is a
+    map with two or more keys in what is read as a whole.
     """
 
-    __slots__ = ("holds_nul", "units")
+    __slots__ = ("_mark", "_meter", "has_order", "odd_text", "units")
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._mark = _INTERVAL
         self.units = 0
-        self.holds_nul = False
+        self.odd_text = False
+        self.has_order = False
 
     def variables(self, scope: Mapping[str, Json], roots: Mapping[str, Reads]) -> dict[str, Any]:
-        """Return the variables, as much of each as is read."""
+        """Return the variables, as much of each as is read.
+
+        Raises:
+            BudgetFault: there is so much of it that the time is over.
+        """
         found: dict[str, Any] = {}
         for root, reads in roots.items():
             value = scope.get(root) or {}
-            found[root] = self.loop(value) if root == "iter" else self.part(value, reads)
+            found[root] = self._loop(value) if root == "iter" else self._part(value, reads)
         return found
 
-    def part(self, value: Json, reads: Reads) -> Any:
+    def _part(self, value: Json, reads: Reads) -> Any:
         """Convert what is read of a value; what is no object is converted as a whole."""
         if reads is None or type(value) is not dict:
-            return self.convert(value)
-        self.units += 1
-        return {key: self.part(value[key], below) for key, below in reads.items() if key in value}
+            return self._convert(value)
+        found: dict[str, Any] = {}
+        for key, below in reads.items():
+            if key not in value:
+                continue
+            item = value[key]
+            kind = type(item)
+            self.units += 1
+            # most of what is read is one of these, and a call for each would cost as much as the rest
+            if kind is bool or item is None or kind is float:
+                found[key] = item
+            elif kind is int:
+                found[key] = _number(item)
+            else:
+                found[key] = self._part(item, below)
+        return found
 
-    def loop(self, value: Json) -> Any:
+    def _loop(self, value: Json) -> Any:
         """Convert the loop variables, whose indices are counted here and never were JSON: they stay integers."""
         if type(value) is not dict:
-            return self.convert(value)
+            return self._convert(value)
         index, parent = value.get("index"), value.get("parent")
-        converted = self.convert(value)
+        converted = self._convert(value)
         if type(index) is int:
             converted["index"] = index
         if parent is not None:
-            converted["parent"] = self.loop(parent)
+            converted["parent"] = self._loop(parent)
         return converted
 
-    def convert(self, value: Json) -> Any:
+    def _convert(self, value: Json) -> Any:
         """Return the value with its integers as doubles, as far as a double holds them exactly."""
         self.units += 1
         kind = type(value)
         if kind is str:
             self.units += len(value) >> 5
-            if "\0" in value:
-                self.holds_nul = True
+            if "\0" in value or not (value.isascii() or _is_unicode(value)):
+                self.odd_text = True
             return value
-        if kind is dict:
-            convert = self.convert
-            if "\0" in "".join(value):
-                self.holds_nul = True
-            return {key: convert(item) for key, item in value.items()}
         if kind is int:
             return _number(value)
-        if kind is list:
-            return list(map(self.convert, value))
+        if kind is dict or kind is list:
+            return self._container(value)
         return value
+
+    def _container(self, value: Any) -> Any:
+        if self.units > self._mark:
+            self._mark = self.units + _INTERVAL
+            self._meter.look()
+        if type(value) is list:
+            return list(map(self._convert, value))
+        names = "".join(value)
+        if "\0" in names or not (names.isascii() or _is_unicode(names)):
+            self.odd_text = True
+        if len(value) > 1:
+            self.has_order = True
+        convert = self._convert
+        return {key: convert(item) for key, item in value.items()}
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(value: int) -> int | float:
@@ -92,34 +134,35 @@ def _number(value: int) -> int | float:
         return math.inf if value > 0 else -math.inf
 
 
-def to_json(value: Any, *, spend: Callable[[int], None] | None = None, name_type: Callable[[Any], str]) -> Json:
+def to_json(value: Any, *, spend: Callable[[int], None]) -> Json:
     """Return the JSON form of a result.
 
     Whole doubles are integers again; bytes are base64, timestamps RFC 3339, durations seconds such as `90s`, types their
     names. `spend` is called with the units of each value.
 
     Raises:
-        CelFault: a number that JSON cannot hold.
+        CelFault: a number that JSON cannot hold, or two keys that are the same in JSON.
     """
 
     def plain(item: Any) -> Json:
-        if spend is not None:
-            spend(1 + (len(item) >> 3) if isinstance(item, str | bytes) else 1)
-        if item is None or isinstance(item, str | bool):
+        kind = type(item)
+        spend(1 + (len(item) >> 3) if kind is str or kind is bytes else 1)
+        if item is None or kind is str or kind is bool:
             return item
-        if isinstance(item, int):
-            return int(item)
-        if isinstance(item, float):
-            return _plain_number(item)
-        if isinstance(item, list):
+        if kind is float:
+            return plain_number(item)
+        if kind is list:
             return [plain(each) for each in item]
-        if isinstance(item, dict):
-            return {_key(key): plain(each) for key, each in item.items()}
-        if isinstance(item, bytes | bytearray):
+        if kind is dict:
+            found = {_key(key): plain(each) for key, each in item.items()}
+            if len(found) < len(item):
+                raise CelFault("expected keys that stay different as texts, found the same one twice")
+            return found
+        if kind is bytes:
             return base64.b64encode(item).decode()
-        if isinstance(item, datetime | timedelta):
-            return text_of(item)
-        return name_type(item)
+        if kind is Moment or kind is Span:
+            return str(item)
+        return item.name if kind is TypeValue else int(item)
 
     return plain(value)
 
@@ -128,31 +171,28 @@ def text_of(value: Any) -> str:
     """Return what CEL's `string()` gives: numbers as canonical text, so that an id never shows an exponent.
 
     Raises:
-        ValueError: the value has no text form.
+        ValueError: bytes that are no UTF-8.
     """
-    if isinstance(value, datetime):
-        moment = value.astimezone(UTC)
-        fraction = f"{moment.microsecond:06d}".rstrip("0")
-        return f"{moment:%Y-%m-%dT%H:%M:%S}{'.' if fraction else ''}{fraction}Z"
-    if isinstance(value, timedelta):
-        total = value // timedelta(microseconds=1)
-        fraction = f"{abs(total) % 1_000_000:06d}".rstrip("0")
-        return f"{'-' if total < 0 else ''}{abs(total) // 1_000_000}{'.' if fraction else ''}{fraction}s"
-    if isinstance(value, bytes | bytearray):
+    if isinstance(value, Moment | Span):
+        return str(value)
+    if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if isinstance(value, str | int | float):
-        return canonical_text(value)
-    raise ValueError("no such overload")
+    return canonical_text(value)
 
 
-def _plain_number(value: float) -> Json:
+def plain_number(value: float) -> Json:
+    """Return a double as JSON has it: whole ones as integers.
+
+    Raises:
+        CelFault: it is an infinity or no number.
+    """
     if not math.isfinite(value):
         raise CelFault("expected a number that JSON can hold, found an infinity or no number")
-    return int(value) if value.is_integer() and abs(value) <= EXACT else value
+    return int(value) if value.is_integer() and abs(value) <= EXACT + 1 else value
 
 
 def _key(key: Any) -> str:
     # the metered engine wraps boolean keys, see `operators.key_of`
-    return canonical_text(key[0] if isinstance(key, tuple) else key)
+    return canonical_text(key[0] if type(key) is tuple else int(key) if isinstance(key, int) else key)

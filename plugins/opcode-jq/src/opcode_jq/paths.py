@@ -17,6 +17,12 @@ class Step:
     optional: bool = False
 
 
+#: Values looked at on the way to those that are wanted: a million take a third of a second.
+MAX_VISITED = 1_000_000
+#: A longer number is for libjq to read.
+_MAX_DIGITS = 15
+
+
 class PathError(Exception):
     """A value on the way cannot be stepped into; the text says where and why."""
 
@@ -30,7 +36,8 @@ def read_path(tokens: Sequence[Token]) -> tuple[list[Step], int]:
         if step is None:
             break
         index += size
-        while index < len(tokens) and tokens[index].text == "?" and not _alternative(tokens, index):
+        # a second `?` would forgive the steps before as well
+        if index < len(tokens) and tokens[index].text == "?" and not _alternative(tokens, index):
             step = Step(step.key, optional=True)
             index += 1
         steps.append(step)
@@ -41,11 +48,15 @@ def follow(steps: Sequence[Step], value: Json, *, limit: int) -> list[Json]:
     """Return every value the path leads to, at most `limit` + 1 of them.
 
     Raises:
-        PathError: as jq: a key of something that is neither object nor null, an index of no array, `[]` of a scalar.
+        PathError: as jq: a key of something that is neither object nor null, an index of no array, `[]` of a scalar. Or
+            there are too many values on the way.
     """
-    values = [value]
+    values, visited = [value], 0
     for position, step in enumerate(steps):
         following: list[Json] = []
+        visited += len(values)
+        if visited > MAX_VISITED:
+            raise PathError(f"expected a path over at most {MAX_VISITED} values, found more")
         for each in values:
             try:
                 following.extend(_children(each, step.key))
@@ -109,11 +120,15 @@ def _bracketed(tokens: Sequence[Token], index: int) -> tuple[Step | None, int]:
     if len(inside) > 1 and texts[1] == "]" and inside[1].kind == "other":
         if inside[0].kind == "string":
             return Step(texts[0]), 3
-        if inside[0].kind == "number" and texts[0].isdigit():
+        if _is_index(inside[0]):
             return Step(int(texts[0])), 3
-    if len(inside) > 2 and texts[0] == "-" and texts[2] == "]" and inside[1].kind == "number" and texts[1].isdigit():
+    if len(inside) > 2 and texts[0] == "-" and texts[2] == "]" and inside[2].kind == "other" and _is_index(inside[1]):
         return Step(-int(texts[1])), 4
     return None, 0
+
+
+def _is_index(token: Token) -> bool:
+    return token.kind == "number" and token.text.isdigit() and len(token.text) <= _MAX_DIGITS
 
 
 def _alternative(tokens: Sequence[Token], index: int) -> bool:

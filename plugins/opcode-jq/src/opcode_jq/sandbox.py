@@ -21,8 +21,12 @@ from opcode_jq.worker import ANSWER, REQUEST
 MAX_OUTPUTS = 100_000
 MAX_MEMORY = 1 << 30
 MAX_ANSWER = 16 << 20
+#: Values in a result, nested ones included: reading them back takes about a microsecond each.
+MAX_VALUES = 300_000
 #: Loading Python and libjq takes some 50 ms; a busy machine may need much longer.
 START_SECONDS = 10.0
+#: How much later than this process the worker gives up by itself: that matters only when this process has ended.
+_ALONE_SECONDS = 0.5
 _CHUNK = 1 << 18
 #: What the dynamic loader may need; nothing else of the environment reaches the worker.
 _LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -40,36 +44,53 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
         self._stop: weakref.finalize[..., Sandbox] | None = None
 
-    def ask(self, program: str, document: bytes, seconds: float) -> tuple[str, bytes]:
-        """Return the kind and the text of the answer, see `worker.ANSWER`.
+    def ask(self, program: str, document: bytes, deadline: float) -> tuple[str, bytes]:
+        """Return the kind and the text of the answer, see `worker.ANSWER`. The deadline is one of `monotonic()`.
 
         Raises:
-            TimeoutError: no answer within `seconds`; the worker is gone.
+            TimeoutError: no answer in time; the worker is gone.
             WorkerLostError: the worker ended by itself.
             OSError: the worker cannot be started.
         """
         source = program.encode()
-        # the worker's own timer is the later one: it matters only when this process has ended meanwhile
-        request = REQUEST.pack(seconds + 1.0, len(source), len(document)) + source + document
         with self._lock:
+            fresh = not self._runs()
             try:
-                return self._exchange(self._running(), request, monotonic() + seconds)
-            except BaseException:
-                self._discard()
-                raise
+                return self._ask(source, document, deadline)
+            except WorkerLostError:
+                if fresh:
+                    raise
+                # it had other programs before: what they left behind is not the fault of this one
+                return self._ask(source, document, deadline)
 
     def close(self) -> None:
         """End the worker, if there is one. The next question starts another."""
         with self._lock:
             self._discard()
 
+    def _ask(self, source: bytes, document: bytes, deadline: float) -> tuple[str, bytes]:
+        try:
+            started = monotonic()
+            process = self._running()
+            # of the start, which is not its doing, a program pays half of its time at most
+            deadline = max(deadline, monotonic() + (deadline - started) / 2)
+            seconds = max(deadline - monotonic(), 0.0) + _ALONE_SECONDS
+            header = REQUEST.pack(seconds, len(source), len(document))
+            return self._exchange(process, header + source + document, deadline)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self._runs():
             return self._process
         self._discard()
         worker = Path(__file__).with_name("worker.py")
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-            [sys.executable, "-I", str(worker), *map(str, (MAX_OUTPUTS, MAX_MEMORY, MAX_ANSWER))],
+            [sys.executable, "-I", str(worker), *map(str, (MAX_OUTPUTS, MAX_MEMORY, MAX_ANSWER, MAX_VALUES))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/",
             env={name: os.environ[name] for name in _LOADER_VARIABLES if name in os.environ},
         )  # fmt: skip
@@ -86,6 +107,14 @@ class Sandbox:
             self._stop()
         self._process = self._stop = None
 
+    def _abandon(self) -> None:
+        """Kill the worker without waiting for the end of it: to take a gigabyte back costs the system a fifth of a second."""
+        if self._stop is not None and (ended := self._stop.detach()) is not None:
+            process = ended[2][0]
+            process.kill()
+            threading.Thread(target=_end, args=(process,), name="opcode-jq-end", daemon=True).start()
+        self._process = self._stop = None
+
     @staticmethod
     def _exchange(process: subprocess.Popen[bytes], request: bytes, deadline: float) -> tuple[str, bytes]:
         """Write the request while reading the answer, so that neither side can wait for the other for ever."""
@@ -96,7 +125,8 @@ class Sandbox:
             if unsent:
                 selector.register(sink, selectors.EVENT_WRITE)
             while True:
-                ready = selector.select(max(deadline - monotonic(), 0))
+                left = deadline - monotonic()
+                ready = selector.select(left) if left > 0 else []
                 if not ready:
                     raise TimeoutError
                 for key, _ in ready:

@@ -15,6 +15,8 @@ _REFUSED = frozenset({
 })  # fmt: skip
 _REFUSED_VARIABLES = frozenset({"ENV", "__loc__", "__prog_args"})
 
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
+
 #: The keys of the input object. The loop answers to both its names; `iter` is what CEL calls it.
 ROOTS = ("steps", "inputs", "workflow", "context", "loop", "iter")
 LOOP_ROOTS = frozenset({"loop", "iter"})
@@ -60,27 +62,34 @@ def references_of(tokens: Sequence[Token], text: str) -> References:
 
 def _only_view(tokens: Sequence[Token]) -> list[Step] | None:
     """Return the path at the head, if all the rest sees only what comes out of it: `.a.b`, `.a | …`, `[.a | …] | …`."""
-    while tokens and tokens[0].text == "[" and tokens[0].kind == "other":
-        end = _closing(tokens)
-        if end is None or (end + 1 < len(tokens) and tokens[end + 1].text != "|"):
+    closing = _closing(tokens)
+    start, end = 0, len(tokens)
+    while start < end and start in closing and tokens[start].text == "[":
+        close = closing[start]
+        if close + 1 < end and not _pipes(tokens, close + 1, end):
             return None
-        tokens = tokens[1:end]
-    path, end = read_path(tokens)
-    rest = tokens[end:]
-    # `|=` is a pipe and an equals sign to the tokenizer, and an update of the whole input to jq
-    if not rest or (rest[0].text == "|" and not (len(rest) > 1 and rest[1].text == "=")):
+        start, end = start + 1, close
+    path, size = read_path(tokens[start:end])
+    if start + size == end or _pipes(tokens, start + size, end):
         return path
     return None
 
 
-def _closing(tokens: Sequence[Token]) -> int | None:
-    depth = 0
+def _pipes(tokens: Sequence[Token], index: int, end: int) -> bool:
+    """Tell whether a pipe follows. `|=` is one and an equals sign to the tokenizer, and an update of the input to jq."""
+    return tokens[index].text == "|" and not (index + 1 < end and tokens[index + 1].text == "=")
+
+
+def _closing(tokens: Sequence[Token]) -> dict[int, int]:
+    """Return the index of each opening bracket with that of its closing one."""
+    found: dict[int, int] = {}
+    open_ones: list[int] = []
     for index, token in enumerate(tokens):
-        if token.kind == "other":
-            depth += (token.text in "([{") - (token.text in ")]}")
-            if depth == 0:
-                return index
-    return None
+        if token.kind == "other" and token.text in _BRACKETS:
+            open_ones.append(index)
+        elif token.kind == "other" and token.text in _BRACKETS.values() and open_ones:
+            found[open_ones.pop()] = index
+    return found
 
 
 def _is_key(tokens: Sequence[Token], index: int) -> bool:
