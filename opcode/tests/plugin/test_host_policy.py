@@ -22,12 +22,16 @@ ALWAYS_REFUSED = [
     "169.254.170.2", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200",
     "192.0.0.192", "168.63.129.16", "::ffff:169.254.169.254", "::ffff:0.0.0.0", "::ffff:100.100.100.200",
     "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::1", "::169.254.169.254",
+    "64:ff9b:1:a9fe:a9:fe00::", "::ffff:0:169.254.169.254", "2001:db8::5efe:a9fe:a9fe", "2001:db8::200:5efe:a9fe:a9fe",
+    "2001:0:a9fe:a9fe::1", "2001:0:808:808::5601:5601",
 ]  # fmt: skip
 INSIDE = [
     "127.0.0.1", "127.8.9.10", "::1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd12::1", "fec0::1",
     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "198.18.0.1", "240.0.0.1",
 ]  # fmt: skip
-OUTSIDE = ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "172.32.0.1", "169.253.0.1"]
+OUTSIDE = [
+    "8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "172.32.0.1", "169.253.0.1", "64:ff9b::808:808",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("ip", ALWAYS_REFUSED)
@@ -72,6 +76,8 @@ def test_what_is_no_ip_address_is_refused(text: str) -> None:
         ("*.api.test", "v1.api.test"),
         ("*.api.test", "a.b.api.test"),
         ("bücher.test", "xn--bcher-kva.test"),
+        ("*.Bücher.test", "a.xn--bcher-kva.test"),
+        ("faß.test", "xn--fa-hia.test"),
         ("xn--bcher-kva.test", "bücher.test"),
         ("*", "anything.test"),
         ("127.0.0.1", "127.0.0.1"),
@@ -109,6 +115,14 @@ def test_deny_wins_over_allow() -> None:
     assert refused(rules, "10.0.0.1", host="vault.corp.test")
 
 
+def test_an_allowed_address_opens_nothing_else_that_an_address_carries() -> None:
+    teredo = "2001:0:a00:1::5601:5601"  # by the server 10.0.0.1 to the client 169.254.169.254
+    assert refused(HostRules(allow=("10.0.0.1",)), teredo)
+    assert not refused(HostRules(allow=("10.0.0.1", "169.254.169.254")), teredo)
+    assert not refused(HostRules(allow=(teredo,)), teredo)
+    assert not refused(HostRules(egress="public", allow=("10.0.0.1",)), "::ffff:10.0.0.1")
+
+
 def test_allow_list_overrides_the_mode_by_name_or_by_address() -> None:
     by_name = HostRules(egress="public", allow=("*.corp.test",))
     assert not refused(by_name, "10.0.0.1", host="git.corp.test")
@@ -119,7 +133,10 @@ def test_allow_list_overrides_the_mode_by_name_or_by_address() -> None:
     assert refused(by_address, "169.254.169.254")
 
 
-@pytest.mark.parametrize("name", ["metadata.google.internal", "METADATA.google.internal.", "metadata"])
+@pytest.mark.parametrize(
+    "name",
+    ["metadata.google.internal", "METADATA.google.internal.", "metadata", "instance-data", "metadata.tencentyun.com"],
+)
 def test_metadata_names_are_refused_before_they_are_resolved(name: str) -> None:
     with pytest.raises(ActionError, match="metadata"):
         check_host(STANDARD, name, 80)
@@ -133,6 +150,13 @@ def test_the_own_listener_is_refused_on_its_port_even_when_allowed_by_name(ip: s
     assert refused(rules, ip, host="localhost", port=4100)
     assert not refused(rules, ip, host="localhost", port=4101)
     assert not refused(HostRules(egress="open", own_addresses=(("127.0.0.1", 4100),)), ip, port=4100)
+
+
+@pytest.mark.parametrize("own", ["127.0.0.1", "::1", "localhost", "box.internal", "10.0.0.1"])
+@pytest.mark.parametrize("ip", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
+def test_the_own_listener_is_not_reached_through_no_address_at_all(own: str, ip: str) -> None:
+    assert refused(HostRules(allow=("*",), own_addresses=((own, 4100),)), ip, port=4100)
+    assert not refused(HostRules(allow=("*",), own_addresses=((own, 4100),)), ip, port=4101)
 
 
 @pytest.mark.parametrize("own", ["0.0.0.0", "::", "", "[::]"])

@@ -1,14 +1,26 @@
-"""A real HTTP server on a free loopback port, in a thread, whose answers each test writes itself."""
+"""Real servers on free loopback ports, each in threads: one with routes, raw ones that say what a test wants, and TLS."""
 
 from __future__ import annotations
 
+import datetime as dt
+import ipaddress
+import socket
+import ssl
+import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 @dataclass
@@ -43,7 +55,7 @@ class Exchange(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         seen = Seen(self.command, self.path, self.headers.items(), self.rfile.read(length), self.client_address)
         self.server.seen.append(seen)
-        self.server.routes[self.path.partition("?")[0]](self)
+        self.server.routes.get(self.path.partition("?")[0], lambda exchange: exchange.answer(404))(self)
 
     def answer(self, status: int = 200, body: bytes = b"", /, *, reason: str | None = None, **headers: str) -> None:
         self.answer_lines(
@@ -100,14 +112,6 @@ class Server(ThreadingHTTPServer):
         pass
 
 
-@dataclass
-class Names:
-    """A name service for tests: what `socket.getaddrinfo` answers for names under `.test`."""
-
-    addresses: dict[str, list[str]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
@@ -119,24 +123,206 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
+class Raw:
+    """A server that does what a function does with each connection: `talk(socket)`, over TLS when there is a context."""
+
+    def __init__(self, talk: Callable[[Any], None], context: ssl.SSLContext | None) -> None:
+        self._talk, self._context = talk, context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._open: set[socket.socket] = set()
+        self._threads = [threading.Thread(target=self._accept)]
+        #: The ports from which connections came, in order; and how many of those are over.
+        self.clients: list[int] = []
+        self.closed = threading.Semaphore(0)
+        self.stopped = threading.Event()
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"{'http' if self._context is None else 'https'}://127.0.0.1:{self.port}/"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, client = self._listener.accept()
+            except OSError:
+                return
+            connection.settimeout(20)
+            self.clients.append(client[1])
+            self._open.add(connection)
+            self._threads.append(threading.Thread(target=self._serve, args=[connection]))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with suppress(OSError), connection:
+                if self._context is not None:
+                    connection = self._context.wrap_socket(connection, server_side=True)
+                    self._open.add(connection)
+                with connection:
+                    self._talk(connection)
+        finally:
+            self.closed.release()
+
+    def stop(self) -> None:
+        self.stopped.set()
+        for each in [self._listener, *self._open]:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+Serve = Callable[..., Raw]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start a raw server: `serve(talk)`, or `serve(talk, tls=context)`."""
+    running: list[Raw] = []
+
+    def start(talk: Callable[[Any], None], *, tls: ssl.SSLContext | None = None) -> Raw:
+        running.append(Raw(talk, tls))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate and its key, for `good.test`, 127.0.0.1 and 2001:db8::1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "good.test")])
+    addresses = [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "2001:db8::1")]
+    names = [x509.DNSName("good.test"), *addresses]
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+@pytest.fixture
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+
+def _tls(certificate: Path, protocol: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    """What a server needs to speak HTTP/1.1 over TLS."""
+    return _tls(certificate, "http/1.1")
+
+
+@pytest.fixture
+def tls2(certificate: Path) -> ssl.SSLContext:
+    """What a server needs to speak HTTP/2 over TLS."""
+    return _tls(certificate, "h2")
+
+
+@dataclass
+class Names:
+    """A name service for tests: what `socket.getaddrinfo` answers for names under `.test`.
+
+    A name with a list of lists has another answer each time; the last one stays.
+    """
+
+    addresses: dict[str, Any] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, name: str) -> list[str]:
+        self.asked.append(name)
+        found = self.addresses.get(name.rstrip("."))
+        if found is None:
+            raise socket.gaierror(socket.EAI_NONAME, "name not known")
+        if isinstance(found[0], list):
+            return found[0] if len(found) == 1 else found.pop(0)
+        return found
+
+
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    import socket
-
     known = Names()
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
-        if not name.endswith(".test"):
+        if not name.rstrip(".").endswith(".test"):
             return real(host, port, *args, **kwargs)
-        known.asked.append(name)
-        if name not in known.addresses:
-            raise socket.gaierror(socket.EAI_NONAME, "name not known")
-        return [entry for ip in known.addresses[name] for entry in real(ip, port, type=socket.SOCK_STREAM)]
+        return [entry for ip in known.answer(name) for entry in real(ip, port, type=socket.SOCK_STREAM)]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return known
+
+
+_CONNECTED: list[list[str]] = []
+
+
+def _watch(event: str, args: tuple[Any, ...]) -> None:
+    if event == "socket.connect" and _CONNECTED and args[0].type == socket.SOCK_STREAM:
+        _CONNECTED[-1].append(str(args[1][0]))
+
+
+@pytest.fixture(scope="session")
+def _watched() -> None:
+    sys.addaudithook(_watch)  # there is no way to remove one
+
+
+@pytest.fixture
+def connected(_watched: None) -> Iterator[list[str]]:
+    """Every address that a stream socket of this process was connected to, or tried to be."""
+    _CONNECTED.append([])
+    yield _CONNECTED[-1]
+    _CONNECTED.pop()
+
+
+@asynccontextmanager
+async def _responsive(limit: float) -> AsyncIterator[None]:
+    worst = 0.0
+
+    async def beat() -> None:
+        nonlocal worst
+        while True:
+            before = time.perf_counter()
+            await anyio.sleep(0.002)
+            worst = max(worst, time.perf_counter() - before)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(beat)
+        yield
+        await anyio.sleep(0.004)
+        tasks.cancel_scope.cancel()
+    assert worst < limit, f"the loop stood still for {worst:.2f} s"
+
+
+@pytest.fixture
+def responsive() -> Callable[[], AbstractAsyncContextManager[None]]:
+    """A block in which the event loop must never stand still for a second."""
+    return lambda: _responsive(1.0)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

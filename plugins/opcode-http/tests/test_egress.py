@@ -3,10 +3,10 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-import anyio
 import pytest
 
 from opcode_http import actions
+from opcode_http.lookups import is_of_this_machine
 from opcode_kernel import ActionError, HostRules, Policy
 from opcode_kernel.testing import FakeContext, call
 
@@ -65,6 +65,18 @@ async def test_a_redirect_is_judged_like_a_request(server: Any, names: Any) -> N
     await refused(server.route("/c", 302, Location="http://denied.test/"), under(deny=("*.test",)))
 
 
+async def test_a_secret_that_may_go_to_some_hosts_is_taken_by_no_redirect_to_another(server: Any, names: Any) -> None:
+    names.addresses = {"other.test": ["127.0.0.1"], "a.near.test": ["127.0.0.1"]}
+    context = under(only=(("127.0.0.1", "*.near.test"), ("127.0.0.1", "a.near.test", "other.test")))
+    server.route("/end")
+    await refused(server.route("/go", 307, Location=server.url("/end", "other.test")), context, body="geheim")
+    await refused(server.url("/end", "other.test"), context)
+    await refused(server.url("/end"), context, headers={"Host": "other.test"})
+    assert [seen.path for seen in server.seen] == ["/go"]
+    await call(actions.get, {"url": server.route("/near", 307, Location=server.url("/end", "a.near.test"))}, context)
+    assert [seen.path for seen in server.seen] == ["/go", "/near", "/end"]
+
+
 async def test_the_own_listener_is_refused(server: Any) -> None:
     for own in ("127.0.0.1", "0.0.0.0", "localhost"):
         await refused(server.url(), under(own_addresses=((own, server.port),)))
@@ -83,7 +95,13 @@ async def test_a_listener_on_all_interfaces_is_refused_on_an_address_nobody_name
     address = address_of_a_network_card()
     with socket.create_server((address, 0)) as listener:
         port = listener.getsockname()[1]
-        await refused(f"http://{address}:{port}/", under(own_addresses=(("0.0.0.0", port),)))
+        for host in (address, f"[::ffff:{address}]"):
+            await refused(f"http://{host}:{port}/", under(own_addresses=(("0.0.0.0", port),)))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1"])
+def test_this_machine_is_known_by_every_spelling_of_its_address(address: str) -> None:
+    assert is_of_this_machine(address)
 
 
 async def test_a_denied_site_is_not_reached_by_a_host_header(server: Any) -> None:
@@ -111,48 +129,3 @@ async def test_a_name_none_of_whose_addresses_answers_is_a_retryable_error(names
     with pytest.raises(ActionError, match=r"connecting to http://api\.test") as caught:
         await call(actions.get, {"url": server.url("/", "api.test")})
     assert (caught.value.code, caught.value.retryable) == ("EXECUTION_ERROR", True)
-
-
-async def test_calls_share_one_connection(server: Any) -> None:
-    server.route("/", body=b"x" * 5000)
-    for _ in range(3):
-        await call(actions.get, {"url": server.url()})
-    assert len({seen.client for seen in server.seen}) == 1
-
-
-async def test_many_calls_at_once_all_get_their_own_answer(server: Any) -> None:
-    for number in range(30):
-        server.route(f"/{number}", body=str(number).encode(), Content_Type="application/json")
-    answers: dict[int, Any] = {}
-
-    async def ask(number: int) -> None:
-        answers[number] = (await call(actions.get, {"url": server.url(f"/{number}")}))["body"]
-
-    async with anyio.create_task_group() as tasks:
-        for number in range(30):
-            tasks.start_soon(ask, number)
-    assert answers == {number: number for number in range(30)}
-
-
-async def test_pools_of_forgotten_rules_are_closed(server: Any) -> None:
-    from opcode_http.pools import shared_pools
-
-    server.route("/")
-    for timeout in range(20, 40):
-        await call(actions.get, {"url": server.url()}, under(timeout=float(timeout)))
-    assert len((await shared_pools())._entries) <= 8
-
-
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-def test_connections_are_closed_with_their_loop(server: Any, anyio_backend: str) -> None:
-    import gc
-    import warnings
-
-    server.route("/")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for backend in ("asyncio", "trio", "asyncio"):
-            anyio.run(call, actions.get, {"url": server.url()}, backend=backend)
-        gc.collect()
-    assert [str(warning.message) for warning in caught] == []
-    assert len({seen.client for seen in server.seen}) == 3

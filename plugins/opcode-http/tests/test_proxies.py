@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from opcode_http import actions
@@ -90,6 +92,16 @@ async def test_http_goes_through_the_proxy_with_its_credentials(proxy: Proxy, na
     assert "Proxy-Authorization: Basic YW5uOnBAc3M=" in proxy.heads[0]
 
 
+async def test_an_ipv6_address_is_asked_for_in_brackets(proxy: Proxy) -> None:
+    await call(actions.get, {"url": "http://[2001:db8::1]/x"})
+    with pytest.raises(ActionError):
+        await call(actions.get, {"url": "https://[2001:db8::1]/x"})
+    assert [head.split("\r\n")[0] for head in proxy.heads] == [
+        "GET http://[2001:db8::1]/x HTTP/1.1",
+        "CONNECT [2001:db8::1]:443 HTTP/1.1",
+    ]
+
+
 async def test_a_name_only_the_proxy_can_resolve_is_allowed_under_public_when_listed(proxy: Proxy, names: Any) -> None:
     context = under(egress="public", allow=("unknown.test",))
     assert (await call(actions.get, {"url": "http://unknown.test/"}, context))["status_code"] == 200
@@ -101,6 +113,44 @@ async def test_https_asks_for_a_tunnel_and_a_refused_tunnel_is_an_error(proxy: P
         await call(actions.get, {"url": "https://unknown.test/"})
     assert (caught.value.code, caught.value.retryable) == ("EXECUTION_ERROR", True)
     assert proxy.heads[0].startswith("CONNECT unknown.test:443 ")
+
+
+async def test_the_settings_win_over_the_environment(proxy: Proxy, names: Any, serve: Any) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nother"
+    other = serve(lambda connection: connection.recv(65536) and connection.sendall(answer))
+    context = under(proxy=f"http://127.0.0.1:{other.port}", no_proxy=("near.test", "10.0.0.0/8"))
+    assert (await call(actions.get, {"url": "http://unknown.test/x"}, context))["body"] == "other"
+    assert proxy.heads == []
+    with pytest.raises(ActionError, match=r"cannot resolve near\.test"):
+        await call(actions.get, {"url": "http://near.test/"}, context)
+    with pytest.raises(ActionError, match=r"cannot resolve unknown\.test"):
+        await call(actions.get, {"url": "http://unknown.test/"}, under(proxy="direct"))
+    assert len(other.clients) == 1
+
+
+async def test_a_proxy_that_speaks_tls_is_verified_like_everybody(
+    serve: Any, tls: ssl.SSLContext, certificate: Path
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
+    running = serve(lambda connection: connection.recv(65536) and connection.sendall(answer), tls=tls)
+    address = f"https://127.0.0.1:{running.port}"
+    with pytest.raises(ActionError, match="certificate"):
+        await call(actions.get, {"url": "http://unknown.test/"}, under(proxy=address))
+    with pytest.raises(ActionError, match="certificate"):
+        await call(actions.get, {"url": "http://unknown.test/", "tls_skip_verify": True}, under(proxy=address))
+    context = under(proxy=address, ca_file=str(certificate))
+    assert (await call(actions.get, {"url": "http://unknown.test/"}, context))["body"] == "ok"
+
+
+async def test_a_proxy_that_cannot_be_reached_is_a_retryable_error(serve: Any) -> None:
+    gone = serve(lambda connection: None)
+    gone.stop()
+    with pytest.raises(ActionError, match="connection refused") as caught:
+        await call(
+            actions.get, {"url": "http://unknown.test/"}, under(proxy=f"http://ann:geheim@127.0.0.1:{gone.port}")
+        )
+    assert (caught.value.code, caught.value.retryable) == ("EXECUTION_ERROR", True)
+    assert "geheim" not in str(caught.value.to_json())
 
 
 async def test_loopback_and_exceptions_are_reached_directly(
@@ -151,7 +201,11 @@ def test_exceptions_from_the_proxy(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("HTTP_PROXY", "proxy.test:3128")
     monkeypatch.setenv("NO_PROXY", exceptions)
-    assert proxy_for(httpx.URL(url)) == (None if direct else "http://proxy.test:3128")
+    assert proxy_for(HostRules(), httpx2.URL(url)) == (None if direct else "http://proxy.test:3128")
+
+
+def test_a_password_is_decoded_once() -> None:
+    assert parse_proxy("http://a%3Ab:c%2541@p:1").auth == (b"a:b", b"c%41")
 
 
 @pytest.mark.parametrize("address", ["ftp://p:1", "http://", "http://[", "socks5://p:1"])

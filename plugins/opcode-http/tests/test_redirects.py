@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from opcode_http import actions
@@ -113,7 +113,7 @@ async def test_credentials_do_not_come_back_with_a_redirect_to_the_first_origin(
 
 def hop(before: str, location: str) -> Request:
     headers = {"x": Header("X", "1", travels=False)}
-    return next_request(Request("GET", httpx.URL(before), headers), 302, location)
+    return next_request(Request("GET", httpx2.URL(before), headers), 302, location)
 
 
 def test_https_to_http_is_refused() -> None:

@@ -88,7 +88,26 @@ async def test_user_information_in_the_address_becomes_basic_auth(server: Any) -
     "params",
     [
         {},
-        {"url": None},
+        *(
+            {"url": url}
+            for url in (
+                None,
+                [],
+                {},
+                5,
+                True,
+                ["http://h/"],
+                "",
+                " ",
+                " http://h/",
+                "h",
+                "/x",
+                "//h/",
+                "ftp://h/",
+                "file:///x",
+                "javascript:1",
+            )
+        ),
         {"url": "http://h/", "body_encoding": "yaml"},
         {"url": "http://h/", "timeout": "0s"},
         {"url": "http://h/", "timeout": "soon"},
@@ -98,8 +117,12 @@ async def test_user_information_in_the_address_becomes_basic_auth(server: Any) -
     ],
 )
 async def test_params_of_the_wrong_kind_are_refused(params: dict[str, Any]) -> None:
-    with pytest.raises(DefinitionError):
-        await call(actions.request, params)
+    for action in (actions.request, actions.get, actions.post):
+        with pytest.raises(DefinitionError) as caught:
+            await call(action, params)
+        assert (caught.value.code, caught.value.retryable) == ("VALIDATION_ERROR", False)
+        assert action.decoder
+        assert action.decoder.check(params), "it is found when the template is defined, too"
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -107,9 +130,9 @@ async def test_params_of_the_wrong_kind_are_refused(params: dict[str, Any]) -> N
     "params",
     [
         *({"url": url} for url in (
-            "", " http://h/", "http://h/ ", "h", "/x", "ftp://h/", "http://", "http:///x", "http://:80/", "http://h:0/",
-            "http://h:65536/", "http://h:x/", "http://a b/", "http://[fe80::1%25eth0]/", "http://[::1/", "http://h/\n",
-            "http://h/\ud800", "javascript:1", "http://a..b/", "http://h/" + "x" * 70_000,
+            "http://h/ ", "http://", "http:///x", "http://:80/", "http://h:0/", "http://h:65536/", "http://h:x/",
+            "http://a b/", "http://[fe80::1%25eth0]/", "http://[::1/", "http://h/\n", "http://h/\ud800", "http://a..b/",
+            "http://h/" + "x" * 70_000,
         )),
         *({"url": "http://h/", "method": method} for method in ("", "GE T", "GET\r\n", "CONNECT", "Ü")),
         *({"url": "http://h/", "headers": headers} for headers in (
@@ -122,11 +145,12 @@ async def test_params_of_the_wrong_kind_are_refused(params: dict[str, Any]) -> N
             {"type": "basic", "username": "\ud800", "password": "c"},
             {"type": "api_key", "header_name": "X"}, {"type": "api_key", "header_value": "X"},
             {"type": "api_key", "header_name": "X\r\nY", "header_value": "v"},
+            {"type": "api_key", "header_name": "Content-Length", "header_value": "3"},
+            {"type": "api_key", "header_name": "transfer-encoding", "header_value": "chunked"},
             {"type": "bearer", "token": "a\r\nX: y"},
         )),
         {"url": "http://h/", "body": [1], "body_encoding": "form"},
         {"url": "http://h/", "body": 5, "body_encoding": "form"},
-        {"url": "http://h/", "body": "\ud800"},
         {"url": "http://h/", "body": {"a": "\ud800"}, "body_encoding": "form"},
         {"url": "http://h/", "query": {"a": "\ud800"}},
     ],
@@ -134,6 +158,12 @@ async def test_params_of_the_wrong_kind_are_refused(params: dict[str, Any]) -> N
 async def test_params_that_cannot_become_a_request_are_refused_before_anything_is_sent(params: dict[str, Any]) -> None:
     error = await failure(params)
     assert (error.code, error.retryable) == ("VALIDATION_ERROR", False)
+
+
+@pytest.mark.parametrize("encoding", ["form", "text", "raw"])
+async def test_a_body_that_cannot_be_encoded_is_an_error_for_good(encoding: str) -> None:
+    error = await failure({"url": "http://h/", "body": "\ud800", "body_encoding": encoding})
+    assert (error.code, error.retryable) == ("EXECUTION_ERROR", False)
 
 
 async def test_a_refused_header_value_is_not_quoted() -> None:

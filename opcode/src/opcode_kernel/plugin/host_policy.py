@@ -11,6 +11,7 @@ again for every redirect. In the order of precedence: deny list, the daemon's ow
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from opcode_kernel.errors import ActionError
@@ -20,7 +21,10 @@ Address = IPv4Address | IPv6Address
 
 #: Names under which clouds hand out credentials; the addresses behind them are refused anyway, but a proxy resolves
 #: names where we cannot see it.
-_METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data.ec2.internal"})
+_METADATA_NAMES = frozenset({
+    "metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal",
+    "metadata.azure.internal", "metadata.tencentyun.com", "metadata.platformequinix.com",
+})  # fmt: skip
 
 #: Metadata services outside the link-local ranges: AWS (two), Google, Alibaba, Oracle, Azure.
 _METADATA = frozenset(map(ip_address, (
@@ -29,8 +33,12 @@ _METADATA = frozenset(map(ip_address, (
 
 _THIS_NETWORK = ip_network("0.0.0.0/8")
 _BROADCAST = ip_address("255.255.255.255")
-#: Prefixes whose last four bytes are an IPv4 address that a gateway or the kernel will use: NAT64 and "compatible".
-_EMBEDDING = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
+#: Prefixes whose last four bytes are an IPv4 address that a gateway or the kernel will use: NAT64, "compatible" and
+#: "translated" (SIIT). The local NAT64 prefix may also be split there as RFC 6052 does for one of 48 bits.
+_EMBEDDING = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+_LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
+#: The middle of an ISATAP address, whatever its prefix: the last four bytes are the IPv4 address of the host.
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 
 def check_host(rules: HostRules, host: str, port: int) -> None:
@@ -40,6 +48,7 @@ def check_host(rules: HostRules, host: str, port: int) -> None:
         ActionError: `PERMISSION_DENIED`.
     """
     name = _name(host)
+    _check_secrets(rules, host, port, name)
     if _listed(rules.deny, name):
         raise _refusal(rules, host, port, None, "the host is on the deny list", "take it off http.deny_hosts")
     if rules.egress != "open" and name in _METADATA_NAMES and not _listed(rules.allow, name):
@@ -61,24 +70,34 @@ def check_address(rules: HostRules, host: str, ip: str, port: int, *, is_self: b
         raise _refusal(rules, host, port, ip, "it is not an IP address", "connect to an IP address") from None
     forms = _forms(address)
     names = {_name(host), *map(str, forms)}
+    _check_secrets(rules, host, port, *names)
     if any(_listed(rules.deny, name) for name in names):
         raise _refusal(rules, host, port, ip, "it is on the deny list", "take it off http.deny_hosts")
     if rules.egress == "open":
         return
     if any(_is_own(rules, form, port, is_self=is_self) for form in forms):
         raise _refusal(rules, host, port, ip, "OPCODE itself listens there", "set http.egress to open")
-    if any(_listed(rules.allow, name) for name in names):
+    if _listed(rules.allow, _name(host)) or _listed(rules.allow, str(address)):
         return
-    for form in forms:
-        if reason := _reason(form, strict=rules.egress != "standard"):
+    for form in forms:  # of two addresses that one carries, a listed one says nothing about the other
+        if (reason := _reason(form, strict=rules.egress != "standard")) and not _listed(rules.allow, str(form)):
             raise _refusal(rules, host, port, ip, reason, _HINT)
+
+
+def _check_secrets(rules: HostRules, host: str, port: int, *names: str) -> None:
+    """Keep a secret that may only be sent to some hosts from all others, whatever else is allowed."""
+    if not all(any(_listed(hosts, name) for name in names) for hosts in rules.only):
+        raise _refusal(
+            rules, host, port, None, "a secret in the request may not be sent there",
+            "send it elsewhere, or name the host with `opcode secret set NAME --allow-host`",
+        )  # fmt: skip
 
 
 _HINT = "add the host to http.allow_hosts or loosen http.egress"
 
 
 def _forms(address: Address) -> tuple[Address, ...]:
-    """The address, and the IPv4 address that packets sent to it would reach in the end."""
+    """The address, and the IPv4 addresses that packets sent to it would or could reach in the end."""
     if isinstance(address, IPv4Address):
         return (address,)
     if mapped := address.ipv4_mapped:
@@ -86,10 +105,18 @@ def _forms(address: Address) -> tuple[Address, ...]:
     if address.sixtofour:
         return (address, address.sixtofour)
     if address.teredo:
-        return (address, address.teredo[1])
-    if int(address) > 1 and any(address in network for network in _EMBEDDING):
-        return (address, IPv4Address(int(address) & 0xFFFFFFFF))
-    return (address,)
+        return (address, *address.teredo)
+    embedded = [IPv4Address(int(address) & 0xFFFFFFFF)] if _embeds(address) else []
+    if address in _LOCAL_NAT64:  # the place that holds nothing is not the one that is used
+        split = (int(address) >> 64 & 0xFFFF) << 16 | int(address) >> 40 & 0xFFFF
+        embedded = [each for each in (*embedded, IPv4Address(split)) if not each.is_unspecified]
+    return (address, *embedded)
+
+
+def _embeds(address: IPv6Address) -> bool:
+    if int(address) <= 1:  # unspecified and loopback
+        return False
+    return any(address in network for network in _EMBEDDING) or int(address) >> 32 & 0xFFFFFFFF in _ISATAP
 
 
 def _reason(address: Address, *, strict: bool) -> str | None:
@@ -119,6 +146,8 @@ def _is_own(rules: HostRules, address: Address, port: int, *, is_self: bool) -> 
 
 
 def _same(own: str, address: Address, *, is_self: bool) -> bool:
+    if address.is_unspecified:  # who connects to no address connects to this machine
+        return True
     name = _name(own)
     if name == "localhost":
         return address.is_loopback
@@ -127,7 +156,7 @@ def _same(own: str, address: Address, *, is_self: bool) -> bool:
     except ValueError:
         return is_self or address.is_loopback  # a name of this machine; where it leads is not ours to look up
     if listener.is_unspecified:
-        return is_self or address.is_loopback or address.is_unspecified
+        return is_self or address.is_loopback
     return address in _forms(listener)
 
 
@@ -147,18 +176,18 @@ def _matches(pattern: str, name: str) -> bool:
 def _name(host: str) -> str:
     """Bring a host into the one form in which hosts are compared."""
     name = host.strip().lower().rstrip(".")
+    if name.startswith("*."):
+        return f"*.{_name(name[2:])}"
     if name.startswith("["):
         name = name[1:].partition("]")[0]
     if not name.isascii():
-        try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
-            return name
+        import idna  # takes a while to load, and names outside ASCII are rare
+
+        with suppress(idna.IDNAError):
+            return idna.encode(name, uts46=True).decode("ascii")
     if ":" in name:
-        try:
+        with suppress(ValueError):
             return str(ip_address(name.partition("%")[0]))
-        except ValueError:
-            return name
     return name
 
 

@@ -19,7 +19,8 @@ def encode_body(body: Json, encoding: BodyEncoding) -> tuple[bytes | None, str |
     `json` quotes a text as a JSON string: use `raw` for text that is JSON already.
 
     Raises:
-        ActionError: `VALIDATION_ERROR` for a form that is neither object nor text, and for what UTF-8 cannot express.
+        ActionError: `VALIDATION_ERROR` for a form that is neither object nor text; `EXECUTION_ERROR`, not retryable, for
+            text that UTF-8 cannot express.
     """
     if body is None:
         return None, None
@@ -27,7 +28,7 @@ def encode_body(body: Json, encoding: BodyEncoding) -> tuple[bytes | None, str |
         return _text(body, encoding).encode(), _TYPES.get(encoding)
     except UnicodeEncodeError:
         raise ActionError(
-            "VALIDATION_ERROR", "body: expected text that UTF-8 can express, found a lone surrogate"
+            "EXECUTION_ERROR", "body: expected text that UTF-8 can express, found a lone surrogate", retryable=False
         ) from None
 
 

@@ -28,10 +28,14 @@ class _Decompress(Protocol):
 
 
 class Decoder(Protocol):
-    """Undoes one coding. `finish` is called after the last chunk."""
+    """Undoes the codings of one body. `finish` is called after the last chunk."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what the bytes decode to, at most 64 KiB at a time."""
+        """Yield what the bytes decode to, at most 64 KiB at a time; also nothing, so that the work can be interrupted.
+
+        Raises:
+            ActionError: the data is broken, or grows too much.
+        """
         ...
 
     def finish(self) -> None:
@@ -39,13 +43,18 @@ class Decoder(Protocol):
         ...
 
 
-def decoder_for(codings: str) -> Decoder | None:
+def codings_of(header: str) -> list[str]:
+    """Return the codings that a Content-Encoding header names, in lower case, without those that do nothing."""
+    names = (name.strip().lower() for name in header.split(","))
+    return [name for name in names if name not in ("", "identity")]
+
+
+def decoder_for(header: str) -> Decoder | None:
     """Return a decoder for a Content-Encoding header, or None when the body is not encoded, or in no way we know."""
-    names = [name.strip().lower() for name in codings.split(",")]
-    names = [name for name in names if name not in ("", "identity")]
+    names = codings_of(header)
     if not names or len(names) > 3 or any(name not in ("gzip", "x-gzip", "deflate") for name in names):
         return None
-    return _Guarded([_Inflater(gzip=name != "deflate") for name in reversed(names)])
+    return _Layers([_Inflater(gzip=name != "deflate") for name in reversed(names)])
 
 
 class _Inflater:
@@ -56,6 +65,7 @@ class _Inflater:
         self._held = b""
         self._inflate: _Decompress | None = None
         self._members = 0
+        self.produced = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         data, self._held = self._held + data, b""
@@ -63,13 +73,14 @@ class _Inflater:
         while data or pending:
             inflate = self._inflate = self._inflate or self._open(data)
             if inflate is None:
+                yield b""
                 return
             try:
                 piece = inflate.decompress(data, _PIECE)
             except zlib.error:
                 raise _broken("is not what its Content-Encoding says") from None
-            if piece:
-                yield piece
+            self.produced += len(piece)
+            yield piece
             pending = len(piece) == _PIECE
             data = inflate.unconsumed_tail
             if inflate.eof:
@@ -93,37 +104,46 @@ class _Inflater:
             raise _broken("ended before its compressed data did")
 
 
-class _Guarded:
-    """A chain of layers under one limit on how much the whole may grow."""
+class _Layers:
+    """A chain of layers. What lies between two of them may not grow without bound either, though nobody sees it."""
 
     def __init__(self, layers: list[_Inflater]) -> None:
         self._layers = layers
-        self._received = self._produced = 0
+        self._received = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         self._received += len(data)
-        for piece in self._through(data, 0):
-            self._produced += len(piece)
-            if self._produced > max(_FLOOR, _RATIO * self._received):
+        return self._through(data, 0)
+
+    def _through(self, data: bytes, depth: int) -> Iterator[bytes]:
+        layer = self._layers[depth]
+        for piece in layer.feed(data):
+            if layer.produced > max(_FLOOR, _RATIO * self._received):
                 raise ActionError(
                     "EXECUTION_ERROR",
                     f"expected a response that grows at most {_RATIO} times when decompressed, found a larger one",
                     retryable=False,
                     details={"reason": "decompression_ratio"},
                 )
-            yield piece
-
-    def _through(self, data: bytes, depth: int) -> Iterator[bytes]:
-        if depth == len(self._layers):
-            yield data
-            return
-        for piece in self._layers[depth].feed(data):
-            yield from self._through(piece, depth + 1)
+            if depth + 1 == len(self._layers) or not piece:
+                yield piece
+            else:
+                yield from self._through(piece, depth + 1)
 
     def finish(self) -> None:
         if self._received:  # the answer to HEAD names a coding and has no body
             for layer in self._layers:
                 layer.finish()
+
+
+def too_empty(received: int, produced: int) -> ActionError:
+    """Return the error for compressed data that goes on and on and decodes to next to nothing."""
+    return ActionError(
+        "EXECUTION_ERROR",
+        f"expected a compressed body that decodes to something, found {received} bytes that decode to {produced}",
+        retryable=False,
+        details={"reason": "decompression_ratio"},
+    )
 
 
 def _broken(what: str) -> ActionError:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import ssl
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
 import anyio
-import h2.exceptions
-import httpcore
+import httpcore2
+import httpx2
+from anyio.lowlevel import checkpoint
 
-from opcode_http.decompression import Decoder, decoder_for
-from opcode_http.network import check_through_proxy
+from opcode_http.decompression import Decoder, codings_of, decoder_for, too_empty
+from opcode_http.failures import failure_of
+from opcode_http.lookups import check_through_proxy
 from opcode_http.params import Response
-from opcode_http.pools import PoolKey, Pools, shared_pools
+from opcode_http.pools import Pools, identity_of, pool_key, shared_pools
 from opcode_http.proxies import proxy_for
 from opcode_http.redirects import Request, location_of, next_request, too_many
-from opcode_http.responses import Received, shape
-from opcode_http.urls import host_of, origin_of, port_of, shown
+from opcode_http.responses import Received, check_head, shape
+from opcode_http.tls import Trust
+from opcode_http.urls import host_of, port_of, shown
 from opcode_kernel import ActionError, HostRules, check_host
 
 #: Of a redirect's own body this much is read, so that the connection can be used again; a longer one is cut off.
 _REDIRECT_BODY = 65536
-#: The deadline over everything comes this much later than those of single reads and writes: only when it notices the
-#: silence itself does the pool give up a dead HTTP/2 connection, which the next call would otherwise be sent over.
-_SLACK = 0.05
+#: Compressed data may be longer than what it decodes to by its framing, and by no more than this share and constant.
+_FRAMING, _FRAMING_BYTES = 16, 4096
+#: How many seconds of decoding others wait for.
+_TURN = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,9 @@ async def exchange(request: Request, conditions: Conditions) -> Response:
         ActionError: `PERMISSION_DENIED` (egress policy), `TIMEOUT_ERROR`, or `EXECUTION_ERROR`.
     """
     started = anyio.current_time()
-    with anyio.CancelScope(deadline=started + conditions.timeout + _SLACK):
+    with anyio.CancelScope(deadline=started + conditions.timeout):
         return await _follow(request, conditions, started)
-    raise _too_late(request, conditions)
-
-
-def _too_late(request: Request, conditions: Conditions) -> ActionError:
-    return ActionError(
+    raise ActionError(
         "TIMEOUT_ERROR", f"expected a whole response from {shown(request.url)} within {conditions.timeout:g} s"
     )
 
@@ -63,7 +62,7 @@ async def _follow(request: Request, conditions: Conditions, started: float) -> R
     pools = await shared_pools()
     hops = 0
     while True:
-        async with _sent(request, conditions, pools, started) as response:
+        async with _sent(request, conditions, pools) as response:
             location = None if conditions.max_redirects is None else location_of(response.status, response.headers)
             if location is None:
                 ttfb = anyio.current_time() - started
@@ -80,34 +79,44 @@ async def _follow(request: Request, conditions: Conditions, started: float) -> R
 
 
 @asynccontextmanager
-async def _sent(
-    request: Request, conditions: Conditions, pools: Pools, started: float
-) -> AsyncIterator[httpcore.Response]:
+async def _sent(request: Request, conditions: Conditions, pools: Pools) -> AsyncIterator[httpcore2.Response]:
     """Send a request and lend its response, whose body is still to be read."""
     url, rules = request.url, conditions.rules
     check_host(rules, host_of(url), port_of(url))
-    if proxy := proxy_for(url):
-        await check_through_proxy(rules, host_of(url), port_of(url))
-    left = max(0.001, started + conditions.timeout - anyio.current_time())
-    wire = httpcore.Request(
+    proxy = proxy_for(rules, url)
+    secured = url.scheme == "https" or (proxy or "").startswith("https:")
+    key = pool_key(
+        rules,
+        trust=Trust(conditions.verify, rules.ca_file) if secured else None,
+        proxy=proxy,
+        identity=identity_of(header.raw for header in request.headers.values() if header.identifies),
+    )
+    wire = httpcore2.Request(
         request.method,
-        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        httpcore2.URL(scheme=url.raw_scheme, host=_host(url, proxy), port=url.port, target=url.raw_path),
         headers=_lines(request),
         content=request.body,
-        extensions={"timeout": {"connect": left, "read": left, "write": left, "pool": left}},
+        extensions={"sni_hostname": host_of(url)},  # TLS wants it without brackets
     )
-    verify = conditions.verify if url.scheme == "https" else None
     try:
-        async with pools.lease(PoolKey(rules, verify, proxy)) as pool:
+        if proxy is not None:
+            await check_through_proxy(rules, host_of(url), port_of(url))
+        async with pools.lease(key) as pool:
             response = await pool.handle_async_request(wire)
             try:
+                check_head(response.status, response.headers)
                 yield response
             finally:
                 await response.aclose()
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
-        raise _failure(error, request, conditions) from error
-    except (httpcore.UnsupportedProtocol, h2.exceptions.H2Error, ssl.SSLError, OSError) as error:
-        raise _failure(error, request, conditions) from error
+    except ActionError:
+        raise
+    except Exception as error:  # a server decides over what it makes the libraries stumble
+        raise failure_of(error, url) from error
+
+
+def _host(url: httpx2.URL, proxy: str | None) -> bytes:
+    """Return the host for the library, which puts no brackets around an IPv6 address when it asks a proxy for one."""
+    return b"[" + url.raw_host + b"]" if proxy is not None and b":" in url.raw_host else url.raw_host
 
 
 def _lines(request: Request) -> list[tuple[bytes, bytes]]:
@@ -120,54 +129,36 @@ def _lines(request: Request) -> list[tuple[bytes, bytes]]:
     return lines
 
 
-async def _receive(response: httpcore.Response, conditions: Conditions) -> Received:
-    codings = b",".join(value for name, value in response.headers if name.lower() == b"content-encoding")
-    decoder = decoder_for(codings.decode("latin-1")) if conditions.decompress else None
+async def _receive(response: httpcore2.Response, conditions: Conditions) -> Received:
+    lines = b",".join(value for name, value in response.headers if name.lower() == b"content-encoding")
+    header = lines.decode("latin-1")
+    decoder = decoder_for(header) if conditions.decompress else None
     content, truncated = await _read(response, decoder, conditions.rules.max_response_bytes)
-    return Received(content, truncated, decompressed=decoder is not None and bool(content))
+    return Received(
+        content,
+        truncated,
+        decompressed=decoder is not None and bool(content),
+        encoded=decoder is None and bool(codings_of(header)),
+    )
 
 
-async def _read(response: httpcore.Response, decoder: Decoder | None, limit: int) -> tuple[bytes, bool]:
+async def _read(response: httpcore2.Response, decoder: Decoder | None, limit: int) -> tuple[bytes, bool]:
     """Return the decoded body and whether it was cut at `limit`; nothing beyond that is kept or read."""
     content = bytearray()
-    async for chunk in response.aiter_stream():
-        for piece in (chunk,) if decoder is None else decoder.feed(chunk):
-            content += piece
-            if len(content) > limit:
-                return bytes(content[:limit]), True
+    received, most = 0, limit + limit // _FRAMING + _FRAMING_BYTES
+    turn = time.perf_counter()
+    async with aclosing(response.aiter_stream()) as chunks:
+        async for chunk in chunks:
+            received += len(chunk)
+            for piece in (chunk,) if decoder is None else decoder.feed(chunk):
+                content += piece
+                if len(content) > limit:
+                    return bytes(content[:limit]), True
+                if time.perf_counter() - turn > _TURN:
+                    await checkpoint()
+                    turn = time.perf_counter()
+            if received > most:
+                raise too_empty(received, len(content))
     if decoder is not None:
         decoder.finish()
     return bytes(content), False
-
-
-def _failure(error: Exception, request: Request, conditions: Conditions) -> ActionError:
-    """Name what went wrong. A certificate that is wrong now is wrong in a second, everything else may pass."""
-    if isinstance(error, httpcore.TimeoutException):
-        return _too_late(request, conditions)
-    certificate = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)
-    if certificate is not None:
-        return ActionError(
-            "EXECUTION_ERROR",
-            f"expected a valid certificate from {origin_of(request.url)}, found: {certificate.verify_message}",
-            retryable=False,
-            details={"reason": "certificate"},
-        )
-    doing = "connecting to" if isinstance(error, httpcore.ConnectError) else "talking to"
-    return ActionError("EXECUTION_ERROR", f"{doing} {origin_of(request.url)} failed: {_reason(error)}")
-
-
-def _reason(error: Exception) -> str:
-    """Return what the system said, such as "connection refused"; the libraries above it only say that it failed."""
-    for cause in _causes(error):
-        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and (cause.errno or 0) > 0:
-            return os.strerror(cause.errno or 0).lower()
-    return str(error) or type(error).__name__
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    chain: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in chain:
-        chain.append(current)
-        current = current.__cause__ or current.__context__
-    return chain

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import httpx
+import httpx2
 
 from opcode_kernel import ActionError, Json, canonical_text
 
@@ -28,13 +28,18 @@ _HARMLESS = frozenset({
 })  # fmt: skip
 
 
+#: Headers that tell the other side who is asking, besides what `auth` sets.
+_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One header line; `travels` tells whether it may be sent to another origin."""
+    """One header line; `travels` tells whether it may be sent to another origin, `identifies` whether it says who asks."""
 
     name: str
     value: str
     travels: bool = True
+    identifies: bool = False
 
     @property
     def raw(self) -> tuple[bytes, bytes]:
@@ -56,7 +61,8 @@ def caller_headers(given: dict[str, Json] | None) -> Headers:
     for name, value in (given or {}).items():
         lower = name.lower()
         if value is not None and lower not in _CONNECTION:
-            headers[lower] = checked(name, canonical_text(value), travels=lower in _HARMLESS)
+            header = checked(name, canonical_text(value), travels=lower in _HARMLESS)
+            headers[lower] = replace(header, identifies=lower in _CREDENTIALS)
     return headers
 
 
@@ -76,7 +82,7 @@ def checked(name: str, value: str, *, travels: bool) -> Header:
     return Header(name, value.strip(" \t"), travels)
 
 
-def auth_headers(auth: dict[str, Json] | None, url: httpx.URL, given: Iterable[str]) -> Headers:
+def auth_headers(auth: dict[str, Json] | None, url: httpx2.URL, given: Iterable[str]) -> Headers:
     """Return the headers that `auth` asks for, else those for user information in the address.
 
     Raises:
@@ -93,14 +99,22 @@ def auth_headers(auth: dict[str, Json] | None, url: httpx.URL, given: Iterable[s
 def _auth_header(auth: dict[str, Json]) -> Header:
     kind = auth.get("type")
     if kind == "bearer":
-        return checked("Authorization", f"Bearer {_field(auth, 'token')}", travels=False)
+        return _credential("Authorization", f"Bearer {_field(auth, 'token')}")
     if kind == "basic":
         return _basic(_field(auth, "username"), _field(auth, "password", may_be_empty=True))
     if kind == "api_key":
-        return checked(_field(auth, "header_name"), _field(auth, "header_value"), travels=False)
+        return _credential(_field(auth, "header_name"), _field(auth, "header_value"))
     raise ActionError(
         "VALIDATION_ERROR", f"auth.type: expected bearer, basic or api_key, found {canonical_text(kind)[:60]!r}"
     )
+
+
+def _credential(name: str, value: str) -> Header:
+    if name.lower() in _CONNECTION:
+        raise ActionError(
+            "VALIDATION_ERROR", f"auth.header_name: expected a header that is not about the connection, found {name!r}"
+        )
+    return replace(checked(name, value, travels=False), identifies=True)
 
 
 def _basic(username: str, password: str) -> Header:
@@ -110,7 +124,7 @@ def _basic(username: str, password: str) -> Header:
         token = base64.b64encode(f"{username}:{password}".encode()).decode()
     except UnicodeEncodeError:
         raise ActionError("VALIDATION_ERROR", "auth: expected text that UTF-8 can express") from None
-    return Header("Authorization", f"Basic {token}", travels=False)
+    return Header("Authorization", f"Basic {token}", travels=False, identifies=True)
 
 
 def _field(auth: dict[str, Json], name: str, *, may_be_empty: bool = False) -> str:

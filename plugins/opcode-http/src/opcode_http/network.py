@@ -1,122 +1,134 @@
-"""Connections that obey the egress policy: look up once, check every address, connect to one of those and no other.
+"""The sockets under the connection pool: they lead where the egress policy allows, and are read in small portions.
 
-The connection pool asks for (host, port) and gets a stream; it keeps the name for the Host header and for TLS, so
-checking certificates is not affected by connecting to an address.
+The pool asks for (host, port) and gets a stream; it keeps the name for the Host header and for TLS, so checking
+certificates is not affected by connecting to an address.
 """
 
 from __future__ import annotations
 
-import socket
+import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import anyio
-import anyio.lowlevel
-import httpcore
+import httpcore2
+from anyio.lowlevel import checkpoint
 
-from opcode_kernel import ActionError, HostRules, check_address
+from opcode_http.lookups import allowed_addresses
+from opcode_kernel import HostRules
 
 #: How long one address may be silent before the next is tried beside it (RFC 8305 recommends 250 ms).
 _HEAD_START = 0.25
 #: A name with more addresses than this is tried at the first of them only; all of them are checked.
 _MOST_ATTEMPTS = 6
 
+#: What was read is worked off without a break, and thousands of tiny frames or chunks take a hundred times as long as
+#: as many bytes of a body. So how much is read at once follows how long the last portion took: seconds, and bytes.
+_TURN = 0.01
+_SMALLEST, _LARGEST = 512, 65_536
+#: As much as asyncio takes from a socket at once: what a stream below had to keep back, nobody would know of.
+_ALL_THERE_IS = 262_144
 
-class PolicyBackend(httpcore.AsyncNetworkBackend):
-    """A network backend, on asyncio and on trio, that refuses what the rules refuse."""
 
-    def __init__(self, rules: HostRules) -> None:
+class Backend(httpcore2.AsyncNetworkBackend):
+    """Opens connections, on asyncio and on trio. Without rules it leads anywhere: to the proxy of the operator."""
+
+    def __init__(self, rules: HostRules | None) -> None:
         self._rules = rules
-        self._inner = httpcore.AnyIOBackend()
+        self._inner = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  the signature is httpcore's; our deadline is a cancel scope
+        timeout: float | None = None,  # noqa: ASYNC109  the signature is httpcore2's; our deadline is a cancel scope
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore2.AsyncNetworkStream:
         """Connect to an allowed address of the host.
 
         Raises:
             ActionError: `PERMISSION_DENIED` when any address of the host is refused.
-            httpcore.ConnectError: the name is unknown, or no address answers.
+            httpcore2.ConnectError: the name is unknown, or no address answers.
         """
-        addresses = await resolve(host, port)
-        for address in addresses:
-            check_address(self._rules, host, address, port)
-        stream = await _first(
-            addresses[:_MOST_ATTEMPTS],
-            lambda address: self._inner.connect_tcp(address, port, timeout, local_address, socket_options),
+        addresses = [host] if self._rules is None else await allowed_addresses(self._rules, host, port)
+        return _Stream(
+            await _first(
+                addresses[:_MOST_ATTEMPTS],
+                lambda address: self._inner.connect_tcp(address, port, timeout, local_address, socket_options),
+            )
         )
-        try:
-            _check_self(self._rules, host, port, stream)
-        except ActionError:
-            await stream.aclose()
-            raise
-        return stream
 
     async def sleep(self, seconds: float) -> None:
         """Wait; part of the interface."""
         await anyio.sleep(seconds)
 
 
-def _check_self(rules: HostRules, host: str, port: int, stream: httpcore.AsyncNetworkStream) -> None:
-    """Refuse our own listener also when it listens on all interfaces: both ends then have the same address."""
-    here, there = stream.get_extra_info("client_addr"), stream.get_extra_info("server_addr")
-    if here and there and here[0] == there[0]:
-        check_address(rules, host, there[0], port, is_self=True)
+class _Stream(httpcore2.AsyncNetworkStream):
+    """A stream that lets others have their turn between two portions."""
+
+    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
+        self._inner = inner
+        self._held = memoryview(b"")
+        self._portion = 4096
+        self._read_at = 0.0
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        if self._read_at:
+            spent = time.perf_counter() - self._read_at
+            self._portion = max(_SMALLEST, self._portion // 2) if spent > _TURN else min(_LARGEST, self._portion * 2)
+        await checkpoint()  # what TLS has decoded already is returned without one
+        if not self._held:
+            self._held = memoryview(await self._inner.read(_ALL_THERE_IS, timeout))
+        size = min(max_bytes, self._portion)
+        data, self._held = bytes(self._held[:size]), self._held[size:] or memoryview(b"")  # an empty view keeps it all
+        self._read_at = time.perf_counter()
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+        except BaseException:  # after a cancelled handshake nobody else knows of the socket
+            with anyio.CancelScope(shield=True):
+                await self._inner.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what the stream below knows; `is_readable`, asked of idle connections, also for what is past the socket."""
+        if info == "is_readable" and (self._held or _has_decoded(self._inner.get_extra_info("ssl_object"))):
+            return True
+        return self._inner.get_extra_info(info)
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, best first, without repetitions.
-
-    Raises:
-        httpcore.ConnectError: the name is unknown or is none.
-    """
+def _has_decoded(tls: ssl.SSLObject | None) -> bool:
+    """Tell whether TLS holds data, or its end. The byte that is lost belongs to a connection that is over then."""
+    if tls is None:
+        return False
     try:
-        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"cannot resolve {host}") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        tls.read(1)
+    except ssl.SSLWantReadError:
+        return False
+    except ssl.SSLError:
+        return True
+    return True
 
 
-async def check_through_proxy(rules: HostRules, host: str, port: int) -> None:
-    """Check a host that a proxy will look up for us, as far as that can be known from here.
-
-    A name that does not resolve here is left to the proxy, except under `public`, which promises more than a name.
-
-    Raises:
-        ActionError: `PERMISSION_DENIED`.
-    """
-    try:
-        addresses = await resolve(host, port)
-    except httpcore.ConnectError:
-        if rules.egress in ("standard", "open"):
-            return
-        _check_listed(rules, host, port)
-        return
-    for address in addresses:
-        check_address(rules, host, address, port)
+Connect = Callable[[str], Awaitable[httpcore2.AsyncNetworkStream]]
 
 
-def _check_listed(rules: HostRules, host: str, port: int) -> None:
-    try:
-        check_address(rules, host, "0.0.0.0", port)  # noqa: S104  passes only for a name on the allow list
-    except ActionError:
-        raise ActionError(
-            "PERMISSION_DENIED",
-            f"connection to {host}:{port} refused with http.egress={rules.egress}: only the proxy can resolve it, so "
-            "its address cannot be checked; add the host to http.allow_hosts",
-            details={"host": host, "port": port},
-        ) from None
-
-
-Connect = Callable[[str], Awaitable[httpcore.AsyncNetworkStream]]
-
-
-async def _first(addresses: Sequence[str], connect: Connect) -> httpcore.AsyncNetworkStream:
+async def _first(addresses: Sequence[str], connect: Connect) -> httpcore2.AsyncNetworkStream:
     """Connect to whichever address answers first; a later one starts when the one before fails or hesitates."""
     if len(addresses) == 1:
         return await connect(addresses[0])
@@ -139,13 +151,13 @@ async def _first(addresses: Sequence[str], connect: Connect) -> httpcore.AsyncNe
 class _Race:
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self.winner: httpcore.AsyncNetworkStream | None = None
+        self.winner: httpcore2.AsyncNetworkStream | None = None
         self.errors: list[Exception] = []
 
     async def attempt(self, address: str, failed: anyio.Event, everybody: anyio.CancelScope) -> None:
         try:
             stream = await self._connect(address)
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+        except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
             self.errors.append(error)
             failed.set()
             return

@@ -14,7 +14,7 @@ BodyEncoding = Literal["json", "form", "text", "raw"]
 class CallParams:
     """The parameters that all three actions share."""
 
-    url: Annotated[str, Param("absolute http or https address")]
+    url: Annotated[str, Param("absolute http or https address", pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://")]
     query: Annotated[
         dict[str, Json] | None, Param("added to the query of the URL; an array repeats the key, null omits it")
     ] = None

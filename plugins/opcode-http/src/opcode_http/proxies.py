@@ -1,35 +1,39 @@
-"""The proxy that the environment of the daemon prescribes: HTTP_PROXY, HTTPS_PROXY, NO_PROXY, in either case.
+"""The proxy that the operator prescribes: in the settings, else HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case.
 
 A proxy is the operator's choice and is connected to without asking the egress policy. What is asked of it is not:
-see `network.check_through_proxy`.
+see `lookups.check_through_proxy`.
 """
 
 from __future__ import annotations
 
+import ssl
 import urllib.request
+from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
-from urllib.parse import unquote
 
-import httpcore
-import httpx
+import httpcore2
+import httpx2
 
 from opcode_http.urls import host_of, parse_url, port_of
-from opcode_kernel import ActionError
+from opcode_kernel import ActionError, HostRules
 
 
-def proxy_for(url: httpx.URL) -> str | None:
+def proxy_for(rules: HostRules, url: httpx2.URL) -> str | None:
     """Return the address of the proxy for a request, or None to connect directly. Loopback never goes through one."""
-    proxies = urllib.request.getproxies_environment()
-    address = proxies.get(url.scheme)
-    if not address or _bypassed(host_of(url).rstrip("."), port_of(url), proxies.get("no", "")):
+    if rules.proxy is not None:
+        address, exceptions = rules.proxy, rules.no_proxy
+    else:
+        environment = urllib.request.getproxies_environment()
+        address, exceptions = environment.get(url.scheme, ""), tuple(environment.get("no", "").split(","))
+    if address in ("", "direct") or _bypassed(host_of(url).rstrip("."), port_of(url), exceptions):
         return None
     return address if "://" in address else f"http://{address}"
 
 
-def _bypassed(host: str, port: int, exceptions: str) -> bool:
+def _bypassed(host: str, port: int, exceptions: Iterable[str]) -> bool:
     if host == "localhost" or host.endswith(".localhost") or (_is_address(host) and ip_address(host).is_loopback):
         return True
-    return any(_covers(entry.strip().lower(), host, port) for entry in exceptions.split(","))
+    return any(_covers(entry.strip().lower(), host, port) for entry in exceptions)
 
 
 def _covers(entry: str, host: str, port: int) -> bool:
@@ -54,8 +58,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def parse_proxy(address: str) -> httpcore.Proxy:
-    """Turn the address of a proxy into what the connection pool wants.
+def parse_proxy(address: str, context: ssl.SSLContext | None = None) -> httpcore2.Proxy:
+    """Turn the address of a proxy into what the connection pool wants; `context` is for an https:// one.
 
     Raises:
         ActionError: `EXECUTION_ERROR`, not retryable, for a kind of proxy that is not spoken.
@@ -65,9 +69,10 @@ def parse_proxy(address: str) -> httpcore.Proxy:
     except ActionError:
         raise ActionError(
             "EXECUTION_ERROR",
-            "expected an http:// or https:// address in HTTP_PROXY and HTTPS_PROXY; mend the daemon's environment",
+            "expected an http:// or https:// address of a proxy in http.proxy, HTTP_PROXY and HTTPS_PROXY, found "
+            "something else; mend the setting or the daemon's environment",
             retryable=False,
         ) from None
-    auth = (unquote(url.username).encode(), unquote(url.password).encode()) if url.userinfo else None
-    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/")
-    return httpcore.Proxy(target, auth=auth)
+    auth = (url.username.encode(), url.password.encode()) if url.userinfo else None
+    target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/")
+    return httpcore2.Proxy(target, auth=auth, ssl_context=context if url.scheme == "https" else None)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 
 from opcode_http.headers import Headers
-from opcode_http.urls import check_url, origin_of, shown
+from opcode_http.urls import checked_url, origin_of, shown
 from opcode_kernel import ActionError
 
 _STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -20,7 +20,7 @@ class Request:
     """What is asked of one address."""
 
     method: str
-    url: httpx.URL
+    url: httpx2.URL
     headers: Headers = field(default_factory=dict)
     body: bytes | None = None
 
@@ -45,9 +45,8 @@ def next_request(request: Request, status: int, location: str) -> Request:
         ActionError: `EXECUTION_ERROR`, not retryable, for a place that is no http address or is less safe.
     """
     try:
-        url = request.url.join(location).copy_with(userinfo=b"", fragment=None)
-        check_url(url)
-    except (httpx.InvalidURL, ValueError, ActionError):
+        url = checked_url(request.url.join(location).copy_with(userinfo=b"", fragment=None))
+    except (httpx2.InvalidURL, ValueError, ActionError):
         raise _refused(request, "expected an http or https address in Location, found something else") from None
     if request.url.scheme == "https" and url.scheme == "http":
         raise _refused(request, f"redirect from https to http refused: {shown(url)}")
@@ -60,7 +59,7 @@ def next_request(request: Request, status: int, location: str) -> Request:
     return Request(method, url, headers, body)
 
 
-def _same_origin(before: httpx.URL, after: httpx.URL) -> bool:
+def _same_origin(before: httpx2.URL, after: httpx2.URL) -> bool:
     """Scheme, host and port agree, or the same host moves from http to https on the usual ports."""
     upgraded = before.scheme == "http" and after.scheme == "https" and before.port is None and after.port is None
     return origin_of(before) == origin_of(after) or (upgraded and before.raw_host == after.raw_host)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import codecs
 import email.utils
 import http
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from opcode_http.contents import read_content
 from opcode_http.headers import canonical_name
 from opcode_http.params import Response
 from opcode_kernel import ActionError, Json
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
-#: Charsets a server may name. Python knows codecs that are no charsets, and some of them are slow on purpose-made data.
-_CHARSET = re.compile(r"(utf-(8|16|32)|ascii|iso8859-|cp\d|koi8-|gb|big5|shift_jis|euc_|iso2022_|mac-|tis-620).*")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-#: What every number too large for a float has: such an exponent, or that many digits. Looking at each number that has
-#: neither would make parsing three times as long.
-_MAY_BE_TOO_LARGE = re.compile(r"[eE]\+?\d{3}|(?<!\d)\d{200}", re.ASCII)
+#: What ends a header line in one place or another.
+_LINE_END = re.compile(rb"[\0\r\n]")
 #: Client errors that a later attempt may not see, and server errors that every attempt will.
 _TRANSIENT, _PERMANENT = frozenset({408, 425, 429}), frozenset({501, 505})
 _LONGEST_WAIT_MS = 24 * 3600 * 1000
@@ -32,11 +25,27 @@ _LONGEST_WAIT_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The decoded body of a response."""
+    """The decoded body of a response; `encoded` says that a coding was left on it."""
 
     content: bytes
     truncated: bool = False
     decompressed: bool = False
+    encoded: bool = False
+
+
+def check_head(status: int, headers: RawHeaders) -> None:
+    """Refuse what no server should send; HTTP/2 passes it on as it is.
+
+    Raises:
+        ActionError: `EXECUTION_ERROR`.
+    """
+    if not 200 <= status <= 999:
+        raise ActionError("EXECUTION_ERROR", f"expected a response with a status from 200 to 999, found {status}")
+    for name, value in headers:
+        if _LINE_END.search(name) or _LINE_END.search(value):
+            raise ActionError(
+                "EXECUTION_ERROR", "expected response headers of one line each, found a line break in one"
+            )
 
 
 def shape(
@@ -51,7 +60,8 @@ def shape(
     for name, value in lines:
         first.setdefault(canonical_name(name), value)
     content_type = first.get("Content-Type", "")
-    body, encoding = read_content(received.content, content_type, truncated=received.truncated)
+    media_type = "" if received.encoded else content_type
+    body, encoding = read_content(received.content, media_type, truncated=received.truncated)
     if received.decompressed:
         first.pop("Content-Encoding", None)
         first.pop("Content-Length", None)
@@ -85,78 +95,6 @@ def _phrase(status: int) -> str:
         return "Unknown Status"
 
 
-def read_content(content: bytes, content_type: str, *, truncated: bool) -> tuple[Json, str | None]:
-    """Return (body, "base64" or None): parsed JSON, text, or base64 for what is neither text nor valid UTF-8."""
-    if not content:
-        return None, None
-    media, charset = _media_type(content_type)
-    is_json = media == "application/json" or media.endswith("+json")
-    is_text = is_json or charset is not None or _is_text(media)
-    decoder = codecs.getincrementaldecoder(charset or "utf-8")("replace" if is_text else "strict")
-    try:
-        text = decoder.decode(content, final=not truncated)  # a character cut in half at the end is left out
-    except UnicodeDecodeError:
-        return base64.b64encode(content).decode(), "base64"
-    if is_json and not truncated:
-        try:
-            return parse_json(text), None
-        except (ValueError, RecursionError):
-            return text, None
-    return text, None
-
-
-def _media_type(content_type: str) -> tuple[str, str | None]:
-    media, *parameters = content_type.split(";")
-    for parameter in parameters:
-        key, _, value = parameter.partition("=")
-        if key.strip().lower() == "charset":
-            try:
-                name = codecs.lookup(value.strip(" \t\"'")).name
-            except (LookupError, ValueError):
-                continue
-            if _CHARSET.fullmatch(name):
-                return media.strip().lower(), name
-    return media.strip().lower(), None
-
-
-def _is_text(media: str) -> bool:
-    return media.startswith("text/") or media.endswith("+xml") or media in (
-        "application/xml", "application/javascript", "application/x-www-form-urlencoded", "application/yaml",
-    )  # fmt: skip
-
-
-def parse_json(text: str) -> Json:
-    """Parse strict JSON; half a surrogate pair becomes U+FFFD.
-
-    Raises:
-        ValueError: also for NaN, Infinity, numbers too large for a float and integers of absurd length.
-    """
-    read = _finite if _MAY_BE_TOO_LARGE.search(text) else None
-    value = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, parse_float=read)
-    return _repaired(value) if "\\ud" in text.lower() else value
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"expected JSON, found {name}")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("expected a number that a float can hold")
-    return number
-
-
-def _repaired(value: Json) -> Json:
-    if isinstance(value, str):
-        return _SURROGATE.sub("�", value)
-    if isinstance(value, list):
-        return [_repaired(item) for item in value]
-    if isinstance(value, dict):
-        return {_repaired(key): _repaired(item) for key, item in value.items()}
-    return value
-
-
 def status_error(response: Response) -> ActionError | None:
     """Return the error that `fail_on_error_status` makes of a response, with the whole response in its details."""
     status = response["status_code"]
@@ -167,7 +105,8 @@ def status_error(response: Response) -> ActionError | None:
     if transient and (wait := retry_after_ms(response["headers"].get("Retry-After", ""))) is not None:
         details["retry_after_ms"] = wait
     code = "EXECUTION_ERROR" if transient or status >= 500 else "NON_RETRYABLE"
-    return ActionError(code, f"http.request: server returned {status}", retryable=transient, details=details)
+    message = f"http.request: server returned {status}"
+    return ActionError(code, message, retryable=transient, details=details, answered=status < 500)
 
 
 def retry_after_ms(value: str, *, now: datetime | None = None) -> int | None:
