@@ -51,6 +51,8 @@ class Output(TypedDict):
     path: Annotated[str, Param("where")]
     inner: Inner
     truncated: NotRequired[Annotated[bool, Param("whether it was cut")]]
+    signal: Annotated[str | None, Param("what ended it")]
+    kind: Annotated[Literal["a"] | None, Param("of which kind")]
 
 
 everything = ParamsDecoder(Everything)
@@ -189,6 +191,44 @@ def test_the_name_wins_over_its_aliases_and_the_first_alias_over_the_next() -> N
     assert everything.decode({"title": "c", "label": "b"}).text == "b"
 
 
+@pytest.mark.parametrize(
+    "params", [{"text": None, "title": "c"}, {"label": None, "title": "c"}, {"text": None, "label": "c"}]
+)
+def test_a_null_does_not_hide_what_stands_under_another_name(params: dict[str, Json]) -> None:
+    assert everything.decode(params).text == "c"
+    assert everything.decode(dict.fromkeys(params)).text == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["[NaN]", "[Infinity]", "[1e999]", "[1] 2", "\ufeff[1]", "[" * 300 + "]" * 300, "[" * 100_000]
+)
+def test_a_text_that_is_not_strictly_json_is_no_list(text: str) -> None:
+    assert problem(items=text).startswith("items: expected an array, found string")
+
+
+def test_integers_in_a_text_stay_exact() -> None:
+    assert decoded(items="[12345678901234567890123]") == [12345678901234567890123]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["number", "whole", "pause"])
+def test_a_number_that_json_cannot_express_is_refused(name: str, number: float) -> None:
+    assert problem(**{name: number}).startswith(f"{name}: expected ")
+
+
+def test_a_value_too_deep_to_read_is_refused() -> None:
+    deep: Json = 1
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(DefinitionError, match="nest less deeply"):
+        everything.decode({"text": deep})
+
+
+@pytest.mark.parametrize("code", ["A\n", "A\nB", "a"])
+def test_a_pattern_ends_where_the_text_ends(code: str) -> None:
+    assert problem(code=code).startswith("code: expected text matching")
+
+
 def test_defaults_are_not_shared_between_calls() -> None:
     everything.decode({}).table["left"] = 1
     assert everything.decode({}).table == {}
@@ -237,7 +277,9 @@ def test_the_schema_says_what_the_decoder_checks() -> None:
         "type": "integer", "description": "a whole number", "minimum": 0, "maximum": 99, "default": 0,
     }  # fmt: skip
     assert shown["pause"] == {
-        "type": ["string", "number"], "format": "duration", "description": "a duration", "default": 1.0,
+        "type": ["string", "number"], "pattern": "^(([0-9]+(\\.[0-9]+)?|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$",
+        "allOf": [{"pattern": "[1-9]"}], "exclusiveMinimum": 0, "maximum": 31_536_000, "description": "a duration",
+        "default": 1.0,
     }  # fmt: skip
     assert shown["items"] == {
         "type": "array", "items": {"type": "integer"}, "description": "numbers", "minItems": 1, "maxItems": 3,
@@ -258,7 +300,7 @@ def test_the_schema_lists_required_params_and_hides_null_defaults() -> None:
 
 
 def test_a_key_that_may_be_absent_is_not_required() -> None:
-    assert schema_of(Output)["required"] == ["path", "inner"]
+    assert schema_of(Output)["required"] == ["path", "inner", "signal", "kind"]
 
 
 def test_a_bare_number_of_seconds_is_bounded_like_a_duration_text() -> None:
@@ -274,6 +316,9 @@ def test_an_output_is_described_by_a_typed_dict() -> None:
     Draft202012Validator.check_schema(schema)
     assert schema["properties"]["truncated"] == {"type": "boolean", "description": "whether it was cut"}
     assert schema["properties"]["inner"]["properties"]["size"]["minimum"] == 0
+    assert schema["properties"]["signal"] == {"type": ["string", "null"], "description": "what ended it"}
+    kind = {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}], "description": "of which kind"}
+    assert schema["properties"]["kind"] == kind
 
 
 texts = st.text('ab19.[]{}":é\n\ud800 ', max_size=12)
@@ -313,9 +358,14 @@ def test_values_are_the_actions_own_to_change() -> None:
         rows: list[Json]
         more: Rest = field(default_factory=dict)
 
-    given = {"value": {"a": [1]}, "rows": [{"b": 2}], "other": {"c": [3]}}
+    given: dict[str, Json] = {"value": {"a": [1]}, "rows": [{"b": 2}], "other": {"c": [3]}}
     decoded = ParamsDecoder(Loose).decode(given)
     decoded.value["a"].append("changed")
     decoded.rows[0]["b"] = "changed"
     decoded.more["other"]["c"].clear()
     assert given == {"value": {"a": [1]}, "rows": [{"b": 2}], "other": {"c": [3]}}
+
+
+def test_tuples_become_lists_for_an_action() -> None:
+    assert decoded(value=(1, ({"k": (2,)},))) == [1, [{"k": [2]}]]
+    assert decoded(value=[list(range(100)), (1,)]) == [list(range(100)), [1]]

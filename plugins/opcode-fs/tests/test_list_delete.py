@@ -1,8 +1,9 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
-from opcode_fs import tree as tree_module
 from opcode_kernel import PathRules
 
 
@@ -70,8 +71,8 @@ def test_a_long_listing_is_cut_and_says_so(fs, area):
     assert fs("list", path=area, max_entries=5)["truncated"] is False
 
 
-def test_a_walk_has_a_limit_of_entries(fs, area, monkeypatch):
-    monkeypatch.setattr(tree_module, "MAX_ENTRIES", 3)
+def test_a_walk_has_a_limit_of_entries(fs, area):
+    fs.rules = PathRules(max_tree_entries=3)
     (area / "in").mkdir()
     for number in range(3):
         (area / "in" / str(number)).write_text("")
@@ -80,6 +81,19 @@ def test_a_walk_has_a_limit_of_entries(fs, area, monkeypatch):
     assert error.details["path"] == str(area)
     assert fs.fails("delete", path=area, recursive=True).details["reason"] == "too_large"
     assert len(list((area / "in").iterdir())) == 3
+    assert "fs.max_tree_entries" in error.message
+
+
+def test_a_directory_alone_is_listed_however_much_it_holds(fs, area):
+    fs.rules = PathRules(max_tree_entries=3, max_list_entries=4)
+    for number in range(9):
+        (area / str(number)).write_text("")
+    answer = fs("list", path=area)
+    assert (names(answer), answer["truncated"]) == (["0", "1", "2", "3"], True)
+    assert len(names(fs("list", path=area, max_entries=9))) == 9
+    assert fs("list", path=area, pattern="[5-8]") | {"entries": []} == {
+        "path": str(area), "entries": [], "truncated": False, "errors": [],
+    }  # fmt: skip
 
 
 def test_a_walk_has_a_limit_of_depth(fs, area):
@@ -91,12 +105,38 @@ def test_a_walk_has_a_limit_of_depth(fs, area):
 
 
 @pytest.mark.usefixtures("permissions")
-def test_an_unreadable_directory_is_skipped_and_reported(fs, tree):
-    (tree / "sub").chmod(0)
+@pytest.mark.parametrize("mode", [0, 0o100, 0o400])
+def test_an_unreadable_directory_is_skipped_and_reported(fs, tree, mode):
+    (tree / "sub").chmod(mode)
     answer = fs("list", path=tree, recursive=True)
     (tree / "sub").chmod(0o755)
     assert names(answer) == ["a.txt", "sub"]
     assert answer["errors"] == [{"path": str(tree / "sub"), "message": "permission denied", "errno": "EACCES"}]
+
+
+@pytest.mark.skipif(not (hasattr(os, "O_PATH") or hasattr(os, "O_SEARCH")), reason="to go through is to read here")
+@pytest.mark.usefixtures("permissions")
+def test_a_directory_that_may_only_be_gone_through_is_gone_through(fs, tree):
+    (tree / "sub").chmod(0o100)
+    try:
+        assert fs("read", path=tree / "sub/b.txt")["content"] == "defg"
+        assert fs.fails("list", path=tree / "sub").details["errno"] == "EACCES"
+    finally:
+        (tree / "sub").chmod(0o755)
+
+
+@pytest.mark.usefixtures("permissions")
+def test_a_tree_that_cannot_be_read_whole_is_not_touched(fs, tree, area):
+    (tree / "sub").chmod(0)
+    for name, given in (
+        ("delete", {"path": tree}),
+        ("copy", {"src": tree, "dst": area / "x"}),
+        ("move", {"src": tree, "dst": area / "x"}),
+    ):
+        assert fs.fails(name, **given, **({"recursive": True} if name == "delete" else {})).details["errno"] == "EACCES"
+    (tree / "sub").chmod(0o755)
+    assert (tree / "sub/b.txt").exists()
+    assert [path.name for path in area.iterdir()] == ["tree"]
 
 
 def test_a_name_that_is_not_utf8_is_shown_with_replacement_characters(fs, area):
@@ -171,3 +211,43 @@ def test_a_link_inside_an_allowed_directory_is_deleted_by_its_own_place(fs, tree
     fs.rules = PathRules(writable=(str(tree),))
     fs("delete", path=tree / "out")
     assert (area / "outside").exists()
+
+
+DELETES = """
+import sys
+from opcode_kernel import ActionError
+from opcode_kernel.testing import FakeContext
+import opcode_fs
+actions = {action.name: action for action in opcode_fs.opcode_actions()}
+for name, params in (("fs.delete", {"recursive": True}), ("fs.move", {"src": sys.argv[1], "dst": sys.argv[1] + "2"})):
+    action = actions[name]
+    try:
+        action.run(FakeContext(), action.decoder.decode({"path": sys.argv[1], **params}))
+    except ActionError as error:
+        print(error.code)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no bind mounts")
+def test_a_tree_with_something_mounted_in_it_is_not_deleted_nor_moved(tree, area):
+    """A bind mount has the device of its parent; in a mount namespace of its own, so that nothing of it is left."""
+    (area / "precious").mkdir()
+    (area / "precious/f").write_text("x")
+    (tree / "sub/mounted").mkdir()
+    script = 'mount --bind "$1" "$2/sub/mounted" && exec "$0" -c "$3" "$2"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, sys.executable, area / "precious", tree, DELETES],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode and "Traceback" not in done.stderr:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    assert done.stdout.split() == ["PATH_DENIED", "PATH_DENIED"], done.stderr
+    assert (area / "precious/f").exists()
+    assert (tree / "a.txt").exists()
+
+
+def test_a_listing_gives_back_its_descriptors_when_it_is_cut(fs, area):
+    area.joinpath("a/b/c/d").mkdir(parents=True)
+    before = len(list(os.scandir("/dev/fd")))
+    assert fs("list", path=area, recursive=True, max_entries=3)["truncated"]
+    assert len(list(os.scandir("/dev/fd"))) == before

@@ -1,5 +1,9 @@
+import errno
 import os
+import shutil
+import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,7 +32,7 @@ def test_reading_a_directory_or_through_a_file_fails(fs, area):
     assert fs.fails("read", path=area / "file" / "x").details["errno"] == "ENOTDIR"
 
 
-@pytest.mark.parametrize("name", ["read", "write", "append", "stat", "delete", "copy", "move"])
+@pytest.mark.parametrize("name", ["read", "write", "append", "stat", "delete", "list", "copy", "move"])
 def test_a_pipe_is_refused_instead_of_waited_for(fs, area, name):
     os.mkfifo(area / "fifo")
     given = {"src": area / "fifo", "dst": area / "x"} if name in ("copy", "move") else {"path": area / "fifo"}
@@ -37,8 +41,18 @@ def test_a_pipe_is_refused_instead_of_waited_for(fs, area, name):
     assert fs.fails(name, **given).code == "VALIDATION_ERROR"
 
 
-def test_a_device_is_refused(fs):
-    assert fs.fails("read", path="/dev/zero").code == "VALIDATION_ERROR"
+@pytest.mark.parametrize("name", ["read", "write", "append", "stat", "delete", "list"])
+def test_a_socket_is_refused(fs, area, name, monkeypatch):
+    monkeypatch.chdir(area)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        content = {"content": "x"} if name in ("write", "append") else {}
+        assert fs.fails(name, path="socket", **content).code == "VALIDATION_ERROR"
+
+
+@pytest.mark.parametrize("name", ["read", "stat", "list"])
+def test_a_device_is_refused(fs, name):
+    assert fs.fails(name, path="/dev/zero").code == "VALIDATION_ERROR"
 
 
 def test_an_unknown_encoding_is_refused(fs, area):
@@ -143,6 +157,68 @@ def test_an_atomic_write_replaces_the_inode_and_leaves_no_temporary_file(fs, are
         fs("write", path=area / "f", content="new")
         assert reader.read() == "old"
     assert [path.name for path in area.iterdir()] == ["f"]
+
+
+def test_an_atomic_write_reaches_the_disk_before_its_name_does_and_the_name_too(fs, area, monkeypatch):
+    done = []
+    sync, rename = os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append(stat.S_IFMT(os.fstat(fd).st_mode)), sync(fd)))
+    monkeypatch.setattr(os, "rename", lambda *names, **fds: (done.append("rename"), rename(*names, **fds)))
+    fs("write", path=area / "f", content="new")
+    assert done == [stat.S_IFREG, "rename", stat.S_IFDIR]
+
+
+def test_a_failed_write_leaves_no_temporary_file(fs, area, monkeypatch):
+    (area / "f").write_text("old")
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    error = fs.fails("write", path=area / "f", content="new")
+    assert (error.code, error.retryable, error.details["errno"]) == ("EXECUTION_ERROR", True, "ENOSPC")
+    assert [path.name for path in area.iterdir()] == ["f"]
+    assert (area / "f").read_text() == "old"
+
+
+def test_a_missing_directory_leaves_no_temporary_file_above_it(fs, area, monkeypatch):
+    fs.rules = PathRules(writable=(str(area / "free/deep"),))
+    monkeypatch.setattr(os, "link", None)
+    made = []
+    real = os.open
+
+    def opened(path, flags, *args, **kwargs):
+        made.extend([path] if flags & os.O_CREAT else [])
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "supports_dir_fd", os.supports_dir_fd | {opened, None})
+    assert fs.fails("write", path=area / "free/deep/f", content="x").details["errno"] == "ENOENT"
+    assert made == []
+
+
+@pytest.mark.skipif(not Path("/bin/sleep").exists(), reason="there is no program to copy")
+def test_a_program_that_runs_is_replaced_and_goes_on(fs, area):
+    program = area / "program"
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "60"]) as running:
+        try:
+            fs("write", path=program, content="new")
+            assert running.poll() is None
+        finally:
+            running.kill()
+    assert program.read_text() == "new"
+
+
+def test_answers_are_text_also_where_the_working_directory_has_no_name_in_utf8(fs, area, monkeypatch):
+    try:
+        (area / os.fsdecode(b"a\xff")).mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    monkeypatch.chdir(area / os.fsdecode(b"a\xff"))
+    assert fs("write", path="f", content="x")["path"] == f"{area}/a\ufffd/f"
+    assert fs("read", path="f")["content"] == "x"
+    assert fs.fails("read", path="g").message.endswith("a\ufffd/g: no such file or directory")
 
 
 def test_a_write_in_place_keeps_the_inode(fs, area):

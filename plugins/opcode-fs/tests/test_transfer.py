@@ -1,13 +1,14 @@
+import errno
 import os
 import shutil
 import stat
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from opcode_fs import tree as tree_module
-from opcode_kernel import PathRules
+from opcode_kernel import Directory, PathRules, Place
 
 
 def contents(root):
@@ -135,11 +136,37 @@ def test_a_tree_with_a_pipe_is_not_copied_and_can_be_moved(fs, tree, area):
     assert (area / "moved" / "fifo").is_fifo()
 
 
-def test_a_copy_has_a_limit_of_bytes(fs, tree, area, monkeypatch):
-    monkeypatch.setattr(tree_module, "MAX_BYTES", 6)
+def test_a_copy_has_a_limit_of_bytes(fs, tree, area):
+    fs.rules = PathRules(max_tree_bytes=6)
     error = fs.fails("copy", src=tree, dst=area / "copy")
     assert (error.code, error.retryable) == ("EXECUTION_ERROR", False)
     assert not (area / "copy").exists()
+
+
+def test_a_file_that_grows_while_it_is_copied_does_not_pass_the_limit(fs, tree, area, monkeypatch):
+    fs.rules = PathRules(max_tree_bytes=100)
+    real = os.read
+
+    def growing(descriptor, size):
+        with (tree / "a.txt").open("a") as file:
+            file.write("x" * 50)
+        return real(descriptor, size)
+
+    monkeypatch.setattr(os, "read", growing)
+    assert fs.fails("copy", src=tree, dst=area / "copy").details["reason"] == "too_large"
+    assert [path.name for path in area.iterdir()] == ["tree"]
+
+
+def test_a_tree_as_deep_as_allowed_is_copied_moved_and_deleted(fs, area):
+    deep = area.joinpath("root", *("d" * 255))
+    deep.mkdir(parents=True)
+    (deep / "f").write_text("x")
+    before = len(list(os.scandir("/dev/fd")))
+    assert fs("copy", src=area / "root", dst=area / "copy")["size"] == 1
+    assert fs("move", src=area / "copy", dst=area / "moved")["size"] == 1
+    assert fs("delete", path=area / "moved", recursive=True)["existed"]
+    assert len(list(os.scandir("/dev/fd"))) == before
+    assert [path.name for path in area.iterdir()] == ["root"]
 
 
 def test_a_moved_file_replaces_a_file_unless_told_not_to(fs, tree, area):
@@ -171,6 +198,38 @@ def test_moving_between_a_file_and_a_directory_is_a_conflict(fs, tree, area):
 def test_moving_a_file_onto_itself_changes_nothing(fs, tree):
     assert fs("move", src=tree / "a.txt", dst=tree / "a.txt", overwrite=False)["size"] == 3
     assert (tree / "a.txt").read_text() == "abc"
+
+
+def test_two_names_of_one_file_become_one_by_moving(fs, tree):
+    (tree / "other").hardlink_to(tree / "a.txt")
+    assert fs("move", src=tree / "a.txt", dst=tree / "other")["size"] == 3
+    assert not (tree / "a.txt").exists()
+    assert (tree / "other").read_text() == "abc"
+
+
+def test_another_spelling_of_a_name_does_not_make_two_files_of_one(fs, tree, monkeypatch):
+    """As where letter case does not matter: what is found under the new name is the file itself."""
+    (tree / "sub" / "other").hardlink_to(tree / "a.txt")
+    look = Directory.place
+    monkeypatch.setattr(Directory, "place", lambda self, name: replace(look(self, name.lower()), name=name))
+    monkeypatch.setattr(Place, "look", None)
+    fs("move", src=tree / "a.txt", dst=tree / "A.txt")
+    assert sorted(path.name for path in tree.iterdir()) == ["A.txt", "sub"]
+
+
+def test_a_free_name_is_taken_without_overwriting(fs, tree, area):
+    fs("move", src=tree / "a.txt", dst=area / "a", overwrite=False)
+    fs("move", src=tree / "sub/link", dst=area / "link", overwrite=False)
+    fs("move", src=tree, dst=area / "moved", overwrite=False)
+    assert contents(area) == {"a": "abc", "link": "b.txt", "moved/sub/b.txt": "defg"}
+
+
+def test_the_working_directory_and_its_parents_stay_where_they_are(fs, tree, area, monkeypatch):
+    monkeypatch.chdir(tree / "sub")
+    for name in ("tree/sub", "tree"):
+        assert fs.fails("move", src=area / name, dst=area / "moved").code == "PATH_DENIED"
+        assert fs.fails("delete", path=area / name, recursive=True).code == "PATH_DENIED"
+    assert contents(tree) == WHOLE
 
 
 def test_moving_a_link_moves_the_link(fs, tree, area):
@@ -208,8 +267,83 @@ def test_files_and_links_move_to_another_file_system(fs, tree, elsewhere):
     assert contents(tree) == {"sub/b.txt": "defg"}
 
 
+def test_a_move_to_another_file_system_overwrites_only_when_told_to(fs, tree, elsewhere):
+    (elsewhere / "old").write_text("old")
+    for name in ("a.txt", "sub/link", "sub"):
+        assert fs.fails("move", src=tree / name, dst=elsewhere / "old", overwrite=False).code == "CONFLICT"
+        fs("copy", src=tree, dst=elsewhere / "copy")
+    assert contents(tree) == WHOLE
+    fs("move", src=tree / "sub", dst=elsewhere / "sub", overwrite=False)
+    fs("move", src=tree / "a.txt", dst=elsewhere / "a.txt", overwrite=False)
+    fs("move", src=elsewhere / "copy" / "a.txt", dst=elsewhere / "old")
+    assert contents(elsewhere)["old"] == "abc"
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["a.txt", "copy", "old", "sub"]
+    assert contents(tree) == {}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "sub/link", "sub"])
+def test_what_appears_during_a_move_to_another_file_system_is_a_conflict_and_stays(
+    fs, tree, elsewhere, monkeypatch, name
+):
+    target = elsewhere / "x"
+
+    def appearing(call):
+        def called(*args, **kwargs):
+            if not target.exists():
+                target.mkdir() if name == "sub" else target.write_text("first")
+            return call(*args, **kwargs)
+
+        return called
+
+    monkeypatch.setattr(os, "fsync", appearing(os.fsync))
+    monkeypatch.setattr(os, "symlink", appearing(os.symlink))
+    error = fs.fails("move", src=tree / name, dst=target, overwrite=False)
+    assert error.code == "CONFLICT"
+    assert contents(tree) == WHOLE
+    assert [path.name for path in elsewhere.iterdir()] == ["x"]
+
+
+def test_a_link_that_leads_out_does_not_move_to_another_file_system(fs, tree, area, elsewhere):
+    (area / "secret").write_text("s")
+    (tree / "out").symlink_to(area / "secret")
+    fs.rules = PathRules(writable=(str(tree), str(elsewhere)))
+    assert fs.fails("move", src=tree / "out", dst=elsewhere / "out").code == "PATH_DENIED"
+    fs.rules = PathRules(writable=(str(area), str(elsewhere)), deny=(str(area / "secret"),))
+    assert fs.fails("move", src=tree, dst=elsewhere / "x").code == "PATH_DENIED"
+    assert list(elsewhere.iterdir()) == []
+    assert contents(tree) == {**WHOLE, "out": str(area / "secret")}
+
+
 def test_a_failed_move_to_another_file_system_leaves_both_ends_as_they_were(fs, tree, elsewhere):
     os.mkfifo(tree / "fifo")
     assert fs.fails("move", src=tree, dst=elsewhere / "x").code == "VALIDATION_ERROR"
     assert list(elsewhere.iterdir()) == []
     assert {**contents(tree)} == WHOLE
+
+
+@pytest.mark.usefixtures("permissions")
+def test_a_failed_move_of_closed_directories_to_another_file_system_leaves_no_part(fs, tree, elsewhere, monkeypatch):
+    rename = os.rename
+
+    def failing(source, target, **within):
+        if target == "x" and list(elsewhere.glob(".opcode-*/sub/b.txt")):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        rename(source, target, **within)
+
+    for directory in (tree / "sub", tree):
+        directory.chmod(0o500)
+    monkeypatch.setattr(os, "rename", failing)
+    monkeypatch.setattr(os, "supports_dir_fd", os.supports_dir_fd | {failing})
+    assert fs.fails("move", src=tree, dst=elsewhere / "x").details["errno"] == "EIO"
+    assert list(elsewhere.iterdir()) == []
+    assert contents(tree) == WHOLE
+
+
+def test_a_link_reaches_the_other_disk_before_the_original_goes(fs, tree, elsewhere, monkeypatch):
+    calls = []
+    for name in ("fsync", "unlink"):
+        call = getattr(os, name)
+        told = lambda *args, name=name, call=call, **more: (calls.append(name), call(*args, **more))  # noqa: E731
+        monkeypatch.setattr(os, name, told)
+    fs("move", src=tree / "sub" / "link", dst=elsewhere / "link")
+    assert calls == ["fsync", "unlink"]

@@ -43,6 +43,14 @@ def invalid(message: str, path: str | Path) -> ActionError:
     return ActionError("VALIDATION_ERROR", message, details={"path": shown(path)})
 
 
+def denied(doing: str, path: str | Path, reason: str) -> ActionError:
+    """Return the error for what the rules do not list and still must not happen."""
+    return ActionError(
+        "PATH_DENIED", f"may not {doing} {shown(path)}: {reason}", retryable=False,
+        details={"path": shown(path), "reason": reason},
+    )  # fmt: skip
+
+
 def shown(path: str | Path) -> str:
     """Return a path as text that is valid UTF-8; bytes of a name that are not become U+FFFD."""
     return os.fsencode(path).decode(errors="replace")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import os
+import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 
-from opcode_fs.failures import os_errors, shown
-from opcode_fs.glob import compile_glob
-from opcode_fs.tree import Entry, walk
-from opcode_kernel import Json, PathGuard
+from opcode_fs.failures import check_cancelled, shown
+from opcode_fs.glob import Glob, compile_glob
+from opcode_fs.tree import Budget, Entry, walk
+from opcode_kernel import Directory, Json, PathGuard, PathRules
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -25,48 +27,62 @@ def timestamp(info: os.stat_result) -> str:
         return "0001-01-01T00:00:00Z" if seconds < 0 else "9999-12-31T23:59:59Z"
 
 
-def list_entries(
-    root: Path, absolute: str, guard: PathGuard, *, pattern: str, recursive: bool, limit: int
-) -> dict[str, Json]:
-    """List a resolved directory under its given name; entries that may not be read are left out.
+class Listing:
+    """Lists a directory under the name it was given; entries that may not be read are left out."""
 
-    A pattern with a slash goes down as far as it says, also without `recursive`.
-    """
-    glob = compile_glob(pattern) if pattern else None
-    levels = 1 if glob is None or not glob.by_path else glob.depth
-    errors: list[Json] = []
+    def __init__(self, guard: PathGuard, rules: PathRules, root: Directory, absolute: str) -> None:
+        self._guard = guard
+        self._rules = rules
+        self._root = root
+        self._absolute = absolute
+        self._errors: list[Json] = []
 
-    def below(path: Path) -> str:
-        return shown(Path(absolute) / path.relative_to(root))
+    def answer(self, *, pattern: str, recursive: bool, limit: int) -> dict[str, Json]:
+        """Return the output of `fs.list`. A pattern with a slash goes down as far as it says, also without `recursive`."""
+        glob = compile_glob(pattern) if pattern else None
+        levels = None if recursive else 1 if glob is None or not glob.by_path else glob.depth
+        found = self._first(glob, limit + 1) if levels == 1 else self._below(glob, levels)
+        kept = [self._describe(entry) for entry in islice(found, limit)]
+        truncated = len(kept) == limit and next(found, None) is not None
+        return {"path": shown(self._absolute), "entries": kept, "truncated": truncated, "errors": self._errors}
 
-    def note(path: Path, error: OSError) -> None:
+    def _first(self, glob: Glob | None, count: int) -> Iterator[Entry]:
+        """Yield the first entries of the directory alone, however many there are, without keeping all of them."""
+        names = (name for name in self._root.names() if glob is None or glob.matches(name))
+        return iter(heapq.nsmallest(count, self._looked_at(names), key=lambda entry: entry.relative))
+
+    def _looked_at(self, names: Iterator[str]) -> Iterator[Entry]:
+        for name in names:
+            check_cancelled()
+            place = self._root.place(name)
+            if place.info is not None and self._guard.allows("read", place):
+                yield Entry(place, name, place.info)
+
+    def _below(self, glob: Glob | None, levels: int | None) -> Iterator[Entry]:
+        entries = walk(
+            self._guard,
+            self._root,
+            Budget(self._rules, self._absolute),
+            admit=lambda place: self._guard.allows("read", place),
+            descend=lambda entry: levels is None or entry.depth < levels,
+            unreadable=self._note,
+        )
+        return (entry for entry in entries if glob is None or glob.matches(entry.relative))
+
+    def _note(self, entry: Entry, error: OSError) -> None:
         number = error.errno or errno.EIO
         name = errno.errorcode.get(number, str(number))
-        errors.append({"path": below(path), "message": os.strerror(number).lower(), "errno": name})
+        self._errors.append({"path": self._path(entry), "message": os.strerror(number).lower(), "errno": name})
 
-    found = (
-        entry
-        for entry in walk(
-            root,
-            visible=lambda entry: guard.may_read(entry.path),
-            descend=lambda entry: recursive or levels is None or entry.depth < levels,
-            unreadable=note,
-        )
-        if glob is None or glob.matches(entry.relative)
-    )
-    with os_errors("list", absolute):
-        kept = list(islice(found, limit))
-        truncated = len(kept) == limit and next(found, None) is not None
-    entries = [_describe(entry, below(entry.path)) for entry in kept]
-    return {"path": shown(absolute), "entries": entries, "truncated": truncated, "errors": errors}
+    def _path(self, entry: Entry) -> str:
+        return shown(f"{self._absolute if self._absolute != '/' else ''}/{entry.relative}")
 
-
-def _describe(entry: Entry, path: str) -> dict[str, Json]:
-    return {
-        "name": shown(entry.path.name),
-        "path": path,
-        "size": entry.info.st_size,
-        "modified_at": timestamp(entry.info),
-        "is_dir": entry.is_dir,
-        "is_symlink": entry.is_link,
-    }
+    def _describe(self, entry: Entry) -> dict[str, Json]:
+        return {
+            "name": shown(entry.place.name),
+            "path": self._path(entry),
+            "size": entry.info.st_size,
+            "modified_at": timestamp(entry.info),
+            "is_dir": stat.S_ISDIR(entry.info.st_mode),
+            "is_symlink": stat.S_ISLNK(entry.info.st_mode),
+        }

@@ -66,7 +66,10 @@ class ListParams:
         str, Param("glob over names, or over relative paths when it contains / (** spans directories)", max_length=1024)
     ] = ""
     recursive: Annotated[bool, Param("list all levels, not only the first")] = False
-    max_entries: Annotated[int, Param("stop after this many entries and say truncated", ge=1, le=100_000)] = 10_000
+    max_entries: Annotated[
+        int | None,
+        Param("stop after this many entries and say truncated; default fs.max_list_entries", ge=1, le=100_000),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,8 @@ class ListEntry(TypedDict):
     path: str
     size: ByteCount
     modified_at: Timestamp
-    is_dir: bool
-    is_symlink: bool
+    is_dir: Annotated[bool, Param("whether it is a directory")]
+    is_symlink: Annotated[bool, Param("whether it is a symbolic link")]
 
 
 class ListError(TypedDict):
@@ -156,8 +159,8 @@ class StatOutput(TypedDict):
     size: ByteCount
     modified_at: Timestamp
     mtime_ns: Annotated[int, Param("modification time in nanoseconds since 1970")]
-    is_dir: bool
-    is_symlink: bool
+    is_dir: Annotated[bool, Param("whether it is a directory")]
+    is_symlink: Annotated[bool, Param("whether it is a symbolic link")]
     permissions: Annotated[str, Param("the nine permission bits as four octal digits")]
 
 
@@ -167,4 +170,4 @@ class TransferOutput(TypedDict):
     src: AbsolutePath
     dst: AbsolutePath
     size: Annotated[int, Param("bytes in all files", ge=0)]
-    is_dir: bool
+    is_dir: Annotated[bool, Param("whether it is a directory")]

@@ -1,18 +1,17 @@
-"""Copy and move: everything is checked before anything is written, and a new tree appears in one move."""
+"""Copy and move: what is in the way is found before anything is written, and a new tree appears in one move."""
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
-import stat
 from dataclasses import dataclass
-from pathlib import Path
 
-from opcode_fs.failures import check_cancelled, invalid, os_errors, os_failure, shown
-from opcode_fs.files import copy_file, lstat_or_none, make_parents, require_ordinary, temporary_beside
-from opcode_fs.tree import Entry, require_copyable_size, total_size, walk, writable_tree
-from opcode_kernel import ActionError, PathGuard
+from opcode_fs.copying import TreeCopy, check_link, copy_link, refuse_to_respell
+from opcode_fs.failures import denied, invalid, os_errors, os_failure, shown
+from opcode_fs.files import make_parents, require_ordinary
+from opcode_fs.removal import Removal
+from opcode_fs.writing import copy_file
+from opcode_kernel import ActionError, PathGuard, PathRules, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,193 +22,164 @@ class Moved:
     is_dir: bool
 
 
-def copy_path(source: Path, target: Path, guard: PathGuard, *, create_dirs: bool) -> Moved:
-    """Copy a resolved file or directory onto a resolved target; a directory is merged into an existing one.
+def copy_path(guard: PathGuard, rules: PathRules, source: Place, target: Place, *, create_dirs: bool) -> Moved:
+    """Copy a file or directory onto a target; a directory is merged into an existing one.
 
     Raises:
         ActionError: `VALIDATION_ERROR` for a target that is or lies within the source, `PATH_DENIED` for any entry
             that may not be read or any place that may not be written; then nothing was written.
     """
-    with os_errors("copy", source):
-        info = source.lstat()
-    require_ordinary("copy", source, info.st_mode)
-    with os_errors("write", target):
-        existing = lstat_or_none(target)
-    if existing is not None:
-        require_ordinary("write", target, existing.st_mode)
-    if source == target or (existing is not None and os.path.samestat(info, existing)):
-        raise invalid(f"expected two different files, found {shown(source)} twice", source)
-    if stat.S_ISDIR(info.st_mode):
-        return _copy_tree(source, target, existing, guard, create_dirs=create_dirs)
-    if existing is not None and stat.S_ISDIR(existing.st_mode):
-        raise os_failure("write", target, errno.EISDIR)
+    info = _status("copy", source)
+    require_ordinary("write", target)
+    if source.path == target.path or (target.info is not None and os.path.samestat(info, target.info)):
+        raise invalid(f"expected two different files, found {shown(source.path)} twice", source.path)
+    if source.is_dir:
+        return _copy_tree(guard, rules, source, target, create_dirs=create_dirs)
+    if target.is_dir:
+        raise os_failure("write", target.path, errno.EISDIR)
     if create_dirs:
-        make_parents(target, guard)
-    return Moved(copy_file(source, target, durable=True), is_dir=False)
+        make_parents(guard, target)
+    return Moved(copy_file(guard, source, target, durable=True), is_dir=False)
 
 
-def _copy_tree(
-    source: Path, target: Path, existing: os.stat_result | None, guard: PathGuard, *, create_dirs: bool
-) -> Moved:
+def _copy_tree(guard: PathGuard, rules: PathRules, source: Place, target: Place, *, create_dirs: bool) -> Moved:
     _require_outside(source, target)
-    if existing is not None and not stat.S_ISDIR(existing.st_mode):
-        raise os_failure("write directory", target, errno.ENOTDIR)
-    with os_errors("read directory", source):
-        entries = list(walk(source))
-    for entry in entries:
-        guard.check_read(entry.path)
-        _check_place(entry, target, guard)
-    require_copyable_size(source, entries)
-    if create_dirs:
-        make_parents(target, guard)
-    if existing is None:
-        _appear(target, entries)
-    else:
-        _fill(target, entries)
-    return Moved(total_size(entries), is_dir=True)
+    if target.info is not None and not target.is_dir:
+        raise os_failure("write directory", target.path, errno.ENOTDIR)
+    copy = TreeCopy(guard, rules)
+    with guard.enter("read", source) as directory:
+        copy.survey(directory, target)
+        if create_dirs:
+            make_parents(guard, target)
+        if not target.is_dir and guard.holds(target.path):
+            target.make_directory(0o755)  # a tree that gets its name in the end is judged too early
+            target.look()
+        if not target.is_dir:
+            return Moved(copy.create(directory, target), is_dir=True)
+        with guard.enter("write", target) as existing:
+            return Moved(copy.fill(directory, existing), is_dir=True)
 
 
-def move_path(source: Path, target: Path, guard: PathGuard, *, create_dirs: bool, overwrite: bool) -> Moved:
-    """Rename a resolved entry, links not followed; across file systems, copy it and delete the original.
+def move_path(
+    guard: PathGuard, rules: PathRules, source: Place, target: Place, *, create_dirs: bool, overwrite: bool
+) -> Moved:
+    """Rename an entry, links not followed; across file systems, copy it and delete the original.
 
     Raises:
         ActionError: `CONFLICT` where something is in the way, `VALIDATION_ERROR` for a target within the source.
     """
-    with os_errors("move", source):
-        info = source.lstat()
-    require_ordinary("move", source, info.st_mode)
-    is_dir = stat.S_ISDIR(info.st_mode)
-    entries = writable_tree(source, guard) if is_dir else []
-    for entry in entries:
-        guard.check_write(target / entry.relative)
-    size = total_size(entries) if is_dir else Entry(source, "", info).file_size
-    if source != target:
-        if is_dir:
+    info = _status("move", source)
+    removal = Removal(guard, rules)
+    removal.precious.refuse("move", source)
+    if source.is_link or target.is_link:
+        refuse_to_respell(guard, target.path)
+    size = _survey(guard, removal, source, target) if source.is_dir else 0 if source.is_link else info.st_size
+    if source.path != target.path:
+        if source.is_dir:
             _require_outside(source, target)
-        _require_room(source, target, is_dir=is_dir, overwrite=overwrite)
+            _require_unruled(guard, target)
+        _require_room(removal, source, target, overwrite=overwrite)
         if create_dirs:
-            make_parents(target, guard)
-        _rename(source, target, info, entries, guard)
-    return Moved(size, is_dir)
+            make_parents(guard, target)
+        _rename(guard, rules, source, target, overwrite=overwrite)
+    return Moved(size, source.is_dir)
 
 
-def _require_outside(source: Path, target: Path) -> None:
-    if target.is_relative_to(source):
-        raise invalid(f"expected a target outside {shown(source)}, found {shown(target)}", target)
+def _status(doing: str, source: Place) -> os.stat_result:
+    if source.info is None:
+        raise os_failure(doing, source.path, errno.ENOENT)
+    require_ordinary(doing, source)
+    return source.info
 
 
-def _require_room(source: Path, target: Path, *, is_dir: bool, overwrite: bool) -> None:
-    with os_errors("move to", target):
-        existing = lstat_or_none(target)
-        if existing is None:
-            return
-        require_ordinary("replace", target, existing.st_mode)
-        if not overwrite:
-            raise _conflict(source, target, "it exists, and overwrite is false")
-        if stat.S_ISDIR(existing.st_mode) != is_dir:
-            raise _conflict(source, target, "a file and a directory cannot replace each other")
-        if is_dir and any(target.iterdir()):
-            raise _conflict(source, target, "it is a directory that is not empty")
+def _survey(guard: PathGuard, removal: Removal, source: Place, target: Place) -> int:
+    """Judge everything in a tree at both ends; return the bytes in all files."""
+    size = 0
+    with guard.enter("write", source) as directory:
+        for entry in removal.survey(directory):
+            path = f"{target.path}/{entry.relative}"
+            guard.check_path("write", path, target.directory.objects)
+            if entry.place.is_link:
+                refuse_to_respell(guard, path)
+            elif not entry.place.is_dir:
+                size += entry.info.st_size
+    return size
 
 
-def _rename(source: Path, target: Path, info: os.stat_result, entries: list[Entry], guard: PathGuard) -> None:
+def _require_outside(source: Place, target: Place) -> None:
+    info = source.info
+    own = None if info is None else (info.st_dev, info.st_ino)
+    if f"{target.path}/".startswith(f"{source.path}/") or own in target.directory.objects:
+        raise invalid(f"expected a target outside {shown(source.path)}, found {shown(target.path)}", target.path)
+
+
+def _require_unruled(guard: PathGuard, target: Place) -> None:
+    """Refuse to bring a whole directory to where the rules tell between the things in it."""
+    if guard.holds(target.path):
+        reason = "a path of the settings is about something in it; move what goes there one by one, or copy it"
+        raise denied("move to", target.path, reason)
+
+
+def _require_room(removal: Removal, source: Place, target: Place, *, overwrite: bool) -> None:
+    if target.info is None:
+        return
+    require_ordinary("replace", target)
+    if not overwrite:
+        raise _conflict(source, target, "it exists, and overwrite is false")
+    if target.is_dir != source.is_dir:
+        raise _conflict(source, target, "a file and a directory cannot replace each other")
+    if target.is_dir:
+        removal.precious.refuse("replace", target)
+        with target.enter() as directory:
+            if next(directory.names(), None) is not None:
+                raise _conflict(source, target, "it is a directory that is not empty")
+
+
+def _rename(guard: PathGuard, rules: PathRules, source: Place, target: Place, *, overwrite: bool) -> None:
     try:
-        source.rename(target)
+        if _is_same_file(source, target):
+            source.remove()  # two names of one file: a rename would leave both
+        else:
+            source.rename(target, replace=overwrite)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise _conflict(source, target, "something appeared there meanwhile") from error
         if error.errno != errno.EXDEV:
-            raise os_failure(f"move {shown(source)} to", target, error.errno or errno.EIO) from error
-        _move_across(source, target, info, entries, guard)
-
-
-def _move_across(source: Path, target: Path, info: os.stat_result, entries: list[Entry], guard: PathGuard) -> None:
-    root = Entry(source, "", info)
-    if root.is_dir:
-        for entry in entries:
-            _check_place(entry, target, guard)
-        require_copyable_size(source, entries)
-        _appear(target, entries)
-        with os_errors("write", target):
-            for entry in reversed([root, *entries]):
-                _keep_times(target / entry.relative, entry)
-        with os_errors("delete", source):
-            shutil.rmtree(source)
-        return
-    if root.is_link:
-        _check_link(root, target, guard)
-    _place(root, target, durable=True)
-    with os_errors("delete", source):
-        _keep_times(target, root)
-        source.unlink()
-
-
-def _keep_times(path: Path, entry: Entry) -> None:
-    """Give a moved entry its old mode and times; called for a directory after its contents."""
-    if not entry.is_link:
-        path.chmod(entry.info.st_mode & 0o777)
-        os.utime(path, ns=(entry.info.st_atime_ns, entry.info.st_mtime_ns), follow_symlinks=False)
-
-
-def _check_place(entry: Entry, target: Path, guard: PathGuard) -> None:
-    """Check that an entry of a tree can be copied below the target, before anything is written."""
-    place = target / entry.relative
-    guard.check_write(place)
-    require_ordinary("copy", entry.path, entry.info.st_mode)
-    if entry.is_link:
-        _check_link(entry, place, guard)
-    with os_errors("write", place):
+            doing = f"move {shown(source.path)} to"
+            raise os_failure(doing, target.path, error.errno or errno.EIO) from error
         try:
-            existing = place.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return  # a parent that is no directory is reported where it is met
-    require_ordinary("replace", place, existing.st_mode)
-    if entry.is_dir != stat.S_ISDIR(existing.st_mode):
-        raise os_failure("write", place, errno.ENOTDIR if entry.is_dir else errno.EISDIR)
+            _move_across(guard, rules, source, target, overwrite=overwrite)
+        except ActionError as failed:
+            if (failed.details or {}).get("errno") != "EEXIST":
+                raise
+            raise _conflict(source, target, "something appeared there meanwhile") from failed
 
 
-def _check_link(entry: Entry, place: Path, guard: PathGuard) -> None:
-    """Refuse a link that leads out of the allowed paths, from where it is or from where it is going to be."""
-    guard.read(str(entry.path))
-    with os_errors("read link", entry.path):
-        text = os.readlink(entry.path)  # noqa: PTH115
-    guard.check_read(Path(os.path.realpath(place.parent / text)))
+def _is_same_file(source: Place, target: Place) -> bool:
+    if source.info is None or target.info is None or source.is_dir or source.info.st_nlink < 2:
+        return False
+    if not os.path.samestat(source.info, target.info):
+        return False
+    return target.name in target.directory.names()  # else another spelling of the one name, where case is folded
 
 
-def _appear(target: Path, entries: list[Entry]) -> None:
-    """Copy a tree to a hidden place beside the target and rename it, so that there is never a part of it."""
-    staging = temporary_beside(target)
-    try:
-        with os_errors("create directory", staging):
-            staging.mkdir(0o755)
-        _fill(staging, entries)
-        with os_errors("create", target):
-            staging.rename(target)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+def _move_across(guard: PathGuard, rules: PathRules, source: Place, target: Place, *, overwrite: bool) -> None:
+    with os_errors("move to", target.path):
+        if source.is_dir:
+            copy = TreeCopy(guard, rules, keep=True)
+            with guard.enter("read", source) as directory:
+                copy.survey(directory, target)
+                copy.create(directory, target, replace=overwrite)
+            Removal(guard, rules).delete_tree(source)
+        elif source.is_link:
+            copy_link(check_link(guard, source, target.path), target, replace=overwrite)
+            target.directory.sync()
+            source.remove()
+        else:
+            copy_file(guard, source, target, durable=True, keep=True, replace=overwrite)
+            source.remove()
 
 
-def _fill(target: Path, entries: list[Entry]) -> None:
-    for entry in entries:
-        check_cancelled()
-        _place(entry, target / entry.relative, durable=False)
-
-
-def _place(entry: Entry, place: Path, *, durable: bool) -> None:
-    if entry.is_dir:
-        with os_errors("create directory", place):
-            place.mkdir(0o755, exist_ok=True)
-    elif entry.is_link:
-        temporary = temporary_beside(place)
-        with os_errors("write", place):
-            temporary.symlink_to(os.readlink(entry.path))  # noqa: PTH115
-            temporary.rename(place)
-    else:
-        copy_file(entry.path, place, durable=durable)
-
-
-def _conflict(source: Path, target: Path, reason: str) -> ActionError:
-    return ActionError(
-        "CONFLICT", f"cannot move {shown(source)} to {shown(target)}: {reason}", details={"path": shown(target)}
-    )
+def _conflict(source: Place, target: Place, reason: str) -> ActionError:
+    path = shown(target.path)
+    return ActionError("CONFLICT", f"cannot move {shown(source.path)} to {path}: {reason}", details={"path": path})

@@ -1,134 +1,149 @@
-"""Directories: one bounded walk that never follows links, and the checks made before a tree is touched."""
+"""Directories: one bounded walk that never follows links, each directory opened through the one above it."""
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 
-from opcode_fs.failures import check_cancelled, os_errors, os_failure, shown
-from opcode_kernel import ActionError, PathGuard
+from opcode_fs.failures import check_cancelled, os_failure, shown
+from opcode_kernel import ActionError, Directory, PathGuard, PathRules, Place
 
-MAX_ENTRIES = 100_000
 MAX_DEPTH = 256
-MAX_BYTES = 1_073_741_824
+
+
+class Budget:
+    """How much of a tree one action may still cover. Counting also notices that the step was cancelled."""
+
+    def __init__(self, rules: PathRules, root: str) -> None:
+        self._rules = rules
+        self._root = root
+        self._entries = 0
+        self._bytes = 0
+
+    def count_entry(self) -> None:
+        """Count one entry.
+
+        Raises:
+            ActionError: `EXECUTION_ERROR` past `fs.max_tree_entries`.
+        """
+        check_cancelled()
+        self._entries += 1
+        if self._entries > self._rules.max_tree_entries:
+            raise self._too_large(f"{self._rules.max_tree_entries} entries (fs.max_tree_entries)")
+
+    def count_bytes(self, size: int) -> None:
+        """Count bytes to be copied.
+
+        Raises:
+            ActionError: `EXECUTION_ERROR` past `fs.max_tree_bytes`.
+        """
+        self._bytes += size
+        if self._bytes > self._rules.max_tree_bytes:
+            raise self._too_large(f"{self._rules.max_tree_bytes} bytes (fs.max_tree_bytes)")
+
+    def check_depth(self, depth: int) -> None:
+        """Refuse to go further down than `MAX_DEPTH` levels: each takes a descriptor."""
+        if depth > MAX_DEPTH:
+            raise self._too_large(f"{MAX_DEPTH} levels")
+
+    def _too_large(self, limit: str) -> ActionError:
+        return ActionError(
+            "EXECUTION_ERROR",
+            f"expected at most {limit} below {shown(self._root)}, found more; work on a smaller directory",
+            retryable=False,
+            details={"path": shown(self._root), "reason": "too_large"},
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something met on a walk: its path, its path relative to the root of the walk, its own status."""
+    """Something met on a walk. Its place is usable until the walk goes on."""
 
-    path: Path
+    place: Place
     relative: str
     info: os.stat_result
-
-    @property
-    def is_dir(self) -> bool:
-        """Whether it is a directory; a link to one is not."""
-        return stat.S_ISDIR(self.info.st_mode)
-
-    @property
-    def is_link(self) -> bool:
-        """Whether it is a symbolic link."""
-        return stat.S_ISLNK(self.info.st_mode)
 
     @property
     def depth(self) -> int:
         """Levels below the root of the walk, 1 for its children."""
         return self.relative.count("/") + 1
 
-    @property
-    def file_size(self) -> int:
-        """Bytes of content; only regular files have any."""
-        return self.info.st_size if stat.S_ISREG(self.info.st_mode) else 0
+
+def children(directory: Directory, budget: Budget) -> Iterator[Place]:
+    """Read the names in a directory, and yield their places in lexical order, each looked at when its turn comes.
+
+    Raises:
+        OSError: at once, where the directory may not be read or not be searched.
+    """
+    names = []
+    for name in directory.names():
+        budget.count_entry()
+        names.append(name)
+    places = _places(directory, sorted(names))
+    first = next(places, None)
+    return iter(()) if first is None else chain((first,), places)
 
 
-def everything(entry: Entry) -> bool:
-    """Say yes to every entry."""
-    return True
+def _places(directory: Directory, names: list[str]) -> Iterator[Place]:
+    for name in names:
+        check_cancelled()
+        place = directory.place(name)
+        if place.info is not None:  # else deleted since the names were read
+            yield place
 
 
 def walk(
-    root: Path,
+    guard: PathGuard,
+    root: Directory,
+    budget: Budget,
     *,
-    visible: Callable[[Entry], bool] = everything,
-    descend: Callable[[Entry], bool] = everything,
-    unreadable: Callable[[Path, OSError], None] | None = None,
+    admit: Callable[[Place], bool],
+    descend: Callable[[Entry], bool] = lambda entry: True,
+    unreadable: Callable[[Entry, OSError], None] | None = None,
 ) -> Iterator[Entry]:
-    """Yield what is below a resolved directory in lexical order, a directory before its contents.
+    """Yield what is below a directory in lexical order, a directory before its contents.
 
-    Invisible entries are neither yielded nor entered. `unreadable` is told of a subdirectory that cannot be opened;
-    without it, that is an error.
+    What `admit` says no to is neither yielded nor entered. `unreadable` is told of a subdirectory that cannot be
+    opened; without it, that is an error.
 
     Raises:
-        ActionError: `EXECUTION_ERROR` past `MAX_ENTRIES` entries or `MAX_DEPTH` levels.
+        ActionError: `EXECUTION_ERROR` past the limits of the budget, and whatever `admit` raises.
     """
-    pending = _children(root, root, "", MAX_ENTRIES)
-    left = MAX_ENTRIES - len(pending)
-    while pending:
-        check_cancelled()
-        entry = pending.pop()
-        if not visible(entry):
-            continue
-        yield entry
-        if not (entry.is_dir and descend(entry)):
-            continue
-        if entry.depth >= MAX_DEPTH:
-            raise _too_large(root, f"{MAX_DEPTH} levels")
-        try:
-            children = _children(root, entry.path, f"{entry.relative}/", left)
-        except OSError as error:
-            if unreadable is None:
-                raise os_failure("read directory", entry.path, error.errno or errno.EIO) from error
-            unreadable(entry.path, error)
-        else:
-            left -= len(children)
-            pending += children
-
-
-def _children(root: Path, directory: Path, prefix: str, limit: int) -> list[Entry]:
-    """Return the entries of a directory, last name first, because the walk takes them from the end."""
-    found: list[Entry] = []
-    with os.scandir(directory) as names:
-        for name in names:
-            if len(found) == limit:
-                raise _too_large(root, f"{MAX_ENTRIES} entries")
+    levels: list[tuple[Directory, str, Iterator[Place]]] = [(root, "", children(root, budget))]
+    try:
+        while levels:
+            directory, prefix, places = levels[-1]
+            place = next(places, None)
+            if place is None:
+                levels.pop()
+                if levels:
+                    directory.close()
+                continue
+            if place.info is None or not admit(place):
+                continue
+            entry = Entry(place, prefix + place.name, place.info)
+            yield entry
+            if not (place.is_dir and descend(entry)):
+                continue
+            budget.check_depth(entry.depth + 1)
             try:
-                info = name.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # deleted since the directory was opened
-            found.append(Entry(directory / name.name, prefix + name.name, info))
-    found.sort(key=lambda entry: entry.relative, reverse=True)
-    return found
+                levels.append(_level(guard, entry, budget))
+            except OSError as error:
+                if unreadable is None:
+                    raise os_failure("read directory", place.path, error.errno or errno.EIO) from error
+                unreadable(entry, error)
+    finally:
+        for directory, _, _ in levels[1:]:
+            directory.close()
 
 
-def _too_large(path: Path, limit: str) -> ActionError:
-    return ActionError(
-        "EXECUTION_ERROR",
-        f"expected at most {limit} below {shown(path)}, found more; work on a smaller directory",
-        retryable=False,
-        details={"path": shown(path), "reason": "too_large"},
-    )
-
-
-def writable_tree(root: Path, guard: PathGuard) -> list[Entry]:
-    """Return all entries of a tree after checking each for writing, so that nothing is touched if one is denied."""
-    with os_errors("read directory", root):
-        entries = list(walk(root))
-    for entry in entries:
-        guard.check_write(entry.path)
-    return entries
-
-
-def total_size(entries: list[Entry]) -> int:
-    """Return the bytes of all regular files."""
-    return sum(entry.file_size for entry in entries)
-
-
-def require_copyable_size(root: Path, entries: list[Entry]) -> None:
-    """Refuse to copy a tree of more than `MAX_BYTES`."""
-    if total_size(entries) > MAX_BYTES:
-        raise _too_large(root, f"{MAX_BYTES} bytes")
+def _level(guard: PathGuard, entry: Entry, budget: Budget) -> tuple[Directory, str, Iterator[Place]]:
+    directory = guard.enter("read", entry.place)
+    try:
+        return directory, f"{entry.relative}/", children(directory, budget)
+    except BaseException:
+        directory.close()
+        raise
