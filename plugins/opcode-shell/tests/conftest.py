@@ -1,10 +1,19 @@
 import os
+from dataclasses import replace
 
 import anyio
 import pytest
 
 import opcode_shell
-from opcode_kernel import OpcodeError, PathRules, Policy, ShellRules
+from opcode_kernel import (
+    IsolationRules,
+    OpcodeError,
+    PathRules,
+    Policy,
+    ProcessLimits,
+    ShellRules,
+    open_launcher,
+)
 from opcode_kernel.testing import FakeContext, call
 
 [EXEC] = opcode_shell.opcode_actions()
@@ -17,19 +26,33 @@ def anyio_backend(request):
     return request.param
 
 
+@pytest.fixture(scope="session")
+def there():
+    """What this machine can do, found out once."""
+
+    async def find_out():
+        async with open_launcher() as launcher:
+            return await launcher.capabilities()
+
+    return anyio.run(find_out)
+
+
 class Shell:
     """Calls `shell.exec` the way the engine does, under changeable rules."""
 
-    def __init__(self):
+    def __init__(self, launcher):
+        self.launcher = launcher
         self.rules = ShellRules()
         self.paths = PathRules()
+        self.limits = ProcessLimits()
         self.context = FakeContext()
 
     async def __call__(self, command=None, *args, **params):
         given = {"command": command, "args": list(args), **params}
         if command is None:
             del given["command"]
-        self.context = FakeContext(policy=Policy(shell=self.rules, paths=self.paths))
+        policy = Policy(shell=self.rules, paths=self.paths, isolation=IsolationRules(limits=self.limits))
+        self.context = FakeContext(policy=policy, launcher=self.launcher)
         with anyio.fail_after(10):
             return await call(EXEC, given, self.context)
 
@@ -41,8 +64,17 @@ class Shell:
 
 
 @pytest.fixture
-def shell():
-    return Shell()
+async def shell(anyio_backend, there):
+    # Without control groups, which on some machines come with processes that have numbers of their own.
+    async with open_launcher(there=replace(there, group=None, controllers=frozenset())) as launcher:
+        yield Shell(launcher)
+
+
+@pytest.fixture
+async def grouped_shell(anyio_backend, there):
+    """The same with control groups, where there are any."""
+    async with open_launcher(there=there) as launcher:
+        yield Shell(launcher)
 
 
 async def wait_until_gone(pid):

@@ -1,4 +1,5 @@
-import errno
+import os
+import resource
 import sys
 from pathlib import Path
 
@@ -50,13 +51,26 @@ async def test_what_is_not_executable_is_a_final_error(shell, tmp_path):
         assert (error.code, error.retryable, error.details["errno"]) == ("EXECUTION_ERROR", False, "EACCES")
 
 
-async def test_running_out_of_descriptors_may_be_tried_again(shell, monkeypatch):
-    def exhausted():
-        raise OSError(errno.EMFILE, "too many open files")
+async def test_running_out_of_descriptors_may_be_tried_again(shell):
+    await shell("true")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.open("/", os.O_RDONLY)
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 2, hard))
+    try:
+        error = await shell.fails("echo")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (error.code, error.retryable, error.details["errno"]) == ("EXECUTION_ERROR", True, "EMFILE")
 
-    monkeypatch.setattr("opcode_shell.pipes.os.pipe", exhausted)
-    error = await shell.fails("echo")
-    assert (error.code, error.retryable) == ("EXECUTION_ERROR", True)
+
+async def test_an_engine_whose_own_directory_is_gone_asks_for_another_one(shell, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    error = await shell.fails("pwd")
+    assert (error.code, error.retryable) == ("EXECUTION_ERROR", False)
+    assert (await shell("pwd", cwd="/"))["stdout"] == "/\n"
 
 
 async def test_the_current_directory_is_not_searched(shell, tmp_path):

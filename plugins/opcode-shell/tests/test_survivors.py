@@ -1,7 +1,6 @@
 """Whatever way a command ends, nothing that it started may go on."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -85,20 +84,26 @@ async def test_what_is_left_ends_although_it_ignores_everything_it_can(shell, go
     await gone(int(answer["stdout"]))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-async def test_a_process_in_a_group_of_its_own_is_found_by_its_session(shell, gone):
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a reaper of orphans")
+async def test_a_process_in_a_group_of_its_own_ends_with_the_command(shell, gone):
     answer = await shell(sys.executable, "-c", OTHER_GROUP, parse_json=False)
     assert answer["exit_code"] == 0
     await gone(int(answer["stdout"]))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs setsid")
-async def test_a_process_that_left_the_session_does_not_hold_up_the_answer(shell, tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a reaper of orphans")
+async def test_a_process_that_left_the_session_ends_with_the_command(shell, gone, tmp_path):
     os.mkfifo(tmp_path / "ready")
     away = f"echo $$ > {tmp_path}/ready; exec sleep 60"
     answer = await shell(f"setsid sh -c '{away}' & read pid < {tmp_path}/ready; echo $pid", shell=True)
-    os.kill(answer["stdout"], signal.SIGKILL)
     assert answer["duration_ms"] < 2000
+    await gone(answer["stdout"])
+
+
+async def test_a_command_whose_supervisor_is_killed_is_an_error_that_may_be_tried_again(shell):
+    error = await shell.fails("kill -9 $PPID; sleep 60", shell=True)
+    assert (error.code, error.retryable) == ("ISOLATION_ERROR", True)
+    assert (await shell("echo", "next"))["stdout"] == "next\n"
 
 
 @pytest.mark.usefixtures("impatient")

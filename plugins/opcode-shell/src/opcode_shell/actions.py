@@ -6,9 +6,9 @@ import signal
 
 import anyio
 
-from opcode_kernel import ActionContext, ActionError, Json, action
+from opcode_kernel import ActionContext, ActionError, Json, action, process_limits
 from opcode_shell.command import build_command
-from opcode_shell.limits import split_limits
+from opcode_shell.lint import lint
 from opcode_shell.output import parse_document, to_text
 from opcode_shell.params import ExecOutput, ExecParams
 from opcode_shell.process import Finished, run_command
@@ -19,22 +19,27 @@ _LONG = 262_144
 _TAIL = 65_536
 
 
-@action("shell.exec", summary="Run a command and answer its output and exit code", params=ExecParams, output=ExecOutput)
+@action(
+    "shell.exec", summary="Run a command and answer its output and exit code", params=ExecParams, output=ExecOutput,
+    lint=lint,
+)  # fmt: skip
 async def execute(ctx: ActionContext, params: ExecParams) -> Json:
     """Run a command under the operator's rules; its exit code is data unless `fail_on_nonzero`."""
     rules = ctx.policy.shell
     command = build_command(params, ctx.policy)
-    limits, ignored = split_limits(rules.limits)
-    if ignored:
-        ctx.log.warning("shell_limits_not_enforced", limits=ignored)
     finished = await run_command(
+        ctx.launcher,
         command,
         stdin=params.stdin.encode(errors="replace"),
         time_limit=rules.timeout if params.timeout is None else params.timeout,
         max_output=rules.max_output_bytes,
-        limits=limits,
+        limits=process_limits(ctx.policy),
     )
+    if finished.survivors:
+        ctx.log.warning("a process of the command was killed and does not end", command=command.argv[0])
     result = _describe(finished)
+    if finished.oom:
+        raise _out_of_memory(command.argv[0], result)
     if params.fail_on_nonzero and result["exit_code"] != 0:
         raise _failed(command.argv[0], result)
     if params.parse_json and not finished.stdout.truncated:
@@ -71,12 +76,25 @@ async def _parse(text: str) -> Json:
     return await anyio.to_thread.run_sync(parse_document, text, limiter=anyio.CapacityLimiter(1))
 
 
-def _failed(program: str, result: dict[str, Json]) -> ActionError:
+def _out_of_memory(program: str, result: dict[str, Json]) -> ActionError:
+    return ActionError(
+        "EXECUTION_ERROR",
+        f"expected {program} to do with less memory, the kernel killed it at isolation.max_memory_bytes",
+        details={"reason": "oom", **_details(result)},
+    )
+
+
+def _details(result: dict[str, Json]) -> dict[str, Json]:
     details = {name: value for name, value in result.items() if name != "stdout_raw"}
     for stream in ("stdout", "stderr"):
         if len(details[stream]) > _TAIL:
             details[stream] = details[stream][-_TAIL:]
             details[f"{stream}_truncated"] = True
+    return details
+
+
+def _failed(program: str, result: dict[str, Json]) -> ActionError:
+    details = _details(result)
     if result["killed"]:
         return ActionError(
             "TIMEOUT_ERROR", f"expected {program} to end in time, killed it after {result['duration_ms']} ms",

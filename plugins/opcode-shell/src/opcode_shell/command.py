@@ -13,8 +13,11 @@ from opcode_shell.environment import child_environment, search_path
 from opcode_shell.params import ExecParams
 
 _SHELL = "/bin/sh"
-#: An operator at the end of a line, not escaped: whatever follows it is a command of its own.
-_ENDS_A_COMMAND = re.compile(r"(?<!\\)[;&|]\s*\Z")
+#: Where a command of its own begins, unless it is escaped or part of a redirection.
+_BEGINS_A_COMMAND = re.compile(r"(?<![\\<>])[;&|(\n]")
+#: What may stand before the name of a command without being it, and a redirection with its target still to come.
+_BEFORE_A_NAME = re.compile(r"if|then|elif|else|while|until|do|time|!|\{|[A-Za-z_]\w*\+?=.*|\d*[<>].*", re.DOTALL)
+_TARGET_FOLLOWS = re.compile(r"\d*(?:<|>|>>|<>|>\||<&|>&)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,16 @@ def build_command(params: ExecParams, policy: Policy) -> Command:
     return Command(argv, cwd, env)
 
 
-def not_started(what: str, number: int) -> ActionError:
-    """Return the error for a command that cannot be started; only a lack of resources is worth another try."""
+def not_started(what: str, number: int, *, bound: bool = False) -> ActionError:
+    """Return the error for a command that cannot be started; only a lack of resources is worth another try.
+
+    `bound` tells that path rules hold for commands too, which may be the reason.
+    """
     lacking = number in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+    hint = "; commands reach only what fs.writable_paths and fs.read_only_paths name, and the system's own programs"
     return ActionError(
-        "EXECUTION_ERROR", f"cannot start {what}: {os.strerror(number).lower()}",
+        "EXECUTION_ERROR",
+        f"cannot start {what}: {os.strerror(number).lower()}{hint if bound and number == errno.EACCES else ''}",
         retryable=lacking, details={"errno": errno.errorcode.get(number, str(number)), "command": what},
     )  # fmt: skip
 
@@ -62,21 +70,36 @@ def not_started(what: str, number: int) -> ActionError:
 def _shell_line(params: ExecParams) -> tuple[str, ...]:
     if not params.args:
         return (_SHELL, "-c", params.command)
-    # Positional parameters: the shell hands them over as they are. A line break or an operator before them would make
-    # the first one a command of its own.
+    # Positional parameters: the shell hands them over as they are. Without a command before them the first one would be it.
     line = params.command.rstrip("\r\n")
-    if _ENDS_A_COMMAND.search(line):
+    if not _takes_arguments(line):
         raise ActionError(
             "VALIDATION_ERROR",
-            f"command: expected a line that args can follow, found one that ends with {line.rstrip()[-1]}, after which"
+            f"command: expected a line that args can follow, found one that ends in {line.rstrip()[-20:]!r}, after which"
             " the first of args would be run; end the line with the command that is to take them",
         )
     return (_SHELL, "-c", f'{line} "$@"', "sh", *params.args)
 
 
+def _takes_arguments(line: str) -> bool:
+    """Tell whether a line ends in a command that has a name, so that what follows are its arguments."""
+    words = iter(_BEGINS_A_COMMAND.split(line)[-1].split())
+    for word in words:
+        if not _BEFORE_A_NAME.fullmatch(word):
+            return True
+        if _TARGET_FOLLOWS.fullmatch(word):
+            next(words, None)
+    return False
+
+
 def _directory(given: str | None, policy: Policy) -> str:
     if given is None:
-        return str(Path.cwd())
+        try:
+            return str(Path.cwd())
+        except OSError as error:
+            raise ActionError(
+                "EXECUTION_ERROR", "the directory the engine was started in is gone; give cwd", retryable=False
+            ) from error
     resolved = resolve_read(policy.paths, given)
     if not resolved.is_dir():
         number = errno.ENOTDIR if resolved.exists() else errno.ENOENT
@@ -104,7 +127,8 @@ def _find(name: str, directories: list[str], cwd: str) -> str:
 
 
 def _is_program(path: str) -> bool:
-    return Path(path).is_file() and os.access(path, os.X_OK)
+    # `Path.is_file` raises for a name that is too long.
+    return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113
 
 
 def _require_allowed(program: str, rules: ShellRules) -> None:

@@ -1,139 +1,148 @@
-"""One child process from start to end, with nothing of it left afterwards.
+"""One command from start to end: fed, read and timed, with nothing of it left afterwards.
 
-The child leads its own session. Whatever happens (it ends, its time is up, the step is cancelled), the session is
-killed before `run_command` returns, in a shielded scope with a deadline.
+Whatever happens (it ends, its time is up, the step is cancelled), everything it started is dead when `run_command`
+returns; that work is the supervisor's, see `opcode_kernel.isolation`.
 """
 
 from __future__ import annotations
 
-import errno
 import signal
-import subprocess
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import anyio
-from anyio.abc import Process
+from anyio.abc import ByteReceiveStream, ByteSendStream
 
+from opcode_kernel import DEVNULL, PIPE, ActionError, Child, Launcher, ProcessLimits
 from opcode_shell.command import Command, not_started
-from opcode_shell.limits import LAUNCHER, apply_limits, waiting
-from opcode_shell.pipes import Capture, Pipe, drain, feed, open_pipe
-from opcode_shell.session import end_session, signal_session
 
+#: For the start: a program on a file system that does not answer never starts.
+_START = 30.0
 #: Between the request to end and the kill.
 _GRACE = 2.0
-#: For the kernel to report the end of a killed process.
-_REAP = 2.0
-#: For the last output to arrive. Only a process that left the session can hold a pipe longer.
+#: For the end of what was killed. The supervisor gives up after five seconds: that is stuck in the kernel.
+_REAP = 6.0
+#: For the last output to arrive once everything has ended.
 _LAST_OUTPUT = 0.25
+
+
+@dataclass(slots=True)
+class Capture:
+    """What was read from a pipe: at most `limit` bytes, and whether there was more."""
+
+    limit: int
+    data: bytearray = field(default_factory=bytearray)
+    truncated: bool = False
+
+    def add(self, chunk: bytes) -> None:
+        """Keep what fits and drop the rest, so that the child never blocks on a full pipe."""
+        room = self.limit - len(self.data)
+        self.data += chunk[:room]
+        self.truncated = self.truncated or len(chunk) > room
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a command ended: `returncode` as of `subprocess` (negative: a signal), and whether its time was up."""
+    """How a command ended: `returncode` as of `subprocess` (negative: a signal), and whether its time was up.
+
+    `oom` tells that the kernel killed something of it for want of memory, `survivors` that something does not die.
+    """
 
     returncode: int
     killed: bool
+    oom: bool
+    survivors: bool
     seconds: float
     stdout: Capture
     stderr: Capture
 
 
 async def run_command(
-    command: Command, *, stdin: bytes, time_limit: float, max_output: int, limits: Mapping[str, int]
+    launcher: Launcher, command: Command, *, stdin: bytes, time_limit: float, max_output: int, limits: ProcessLimits
 ) -> Finished:
-    """Run a command to its end, or to the end of `time_limit` seconds.
+    """Run a command to its end, or to the end of `time_limit` seconds from its start.
 
     Raises:
-        ActionError: `EXECUTION_ERROR` when it cannot be started, `ISOLATION_ERROR` when a limit cannot be set.
+        ActionError: `EXECUTION_ERROR` when it cannot be started, `ISOLATION_ERROR` when it cannot be limited as the
+            operator wants it, `TIMEOUT_ERROR` when it does not even start.
     """
-    began = anyio.current_time()
     out, err = Capture(max_output), Capture(max_output)
-    with ExitStack() as stack:
-        try:
-            pipes = [stack.enter_context(open_pipe()) for _ in range(3)]
-        except OSError as error:
-            raise not_started(command.argv[0], error.errno or errno.EMFILE) from error
-        # A command with limits waits for one line before it becomes what was asked for.
-        given = b"\n" + stdin if limits else stdin
-        process = await _start(command, pipes, gated=bool(limits), has_input=bool(given))
-        try:
-            await _limit(process.pid, limits)
-            killed = await _attend(process, pipes, given, out, err, deadline=began + time_limit)
-        finally:
-            await _clean_up(process)
-    # Without an answer from the kernel the process is stuck in it, with our kill waiting for it.
-    returncode = -signal.SIGKILL if process.returncode is None else process.returncode
-    finished = Finished(returncode, killed, anyio.current_time() - began, out, err)
-    if limits and finished.returncode in (126, 127) and err.data.startswith(LAUNCHER.encode() + b":"):
-        raise not_started(command.argv[0], errno.ENOEXEC)
-    return finished
+    try:
+        with anyio.fail_after(_START):
+            child = await launcher.spawn(
+                command.argv, cwd=command.cwd, env=command.env, stdin=PIPE if stdin else DEVNULL, stdout=PIPE,
+                stderr=PIPE, limits=limits,
+            )  # fmt: skip
+    except TimeoutError as error:
+        raise ActionError("TIMEOUT_ERROR", f"expected {command.argv[0]} to start within {_START:g} s") from error
+    except OSError as error:
+        raise not_started(
+            error.filename or command.argv[0], error.errno or 0, bound=limits.paths is not None
+        ) from error
+    began = anyio.current_time()
+    async with child:
+        killed = await _attend(child, stdin, out, err, deadline=began + time_limit)
+        # Without an answer it is stuck in the kernel, with our kill waiting for it.
+        code = -signal.SIGKILL if child.returncode is None else child.returncode
+        return Finished(
+            code, killed, child.oom, child.survivors, anyio.current_time() - began, out, err,
+        )  # fmt: skip
 
 
-async def _start(command: Command, pipes: list[Pipe], *, gated: bool, has_input: bool) -> Process:
-    out, err, into = pipes
-    # Interrupted half-way a process would exist that nobody knows of; starting takes milliseconds.
-    with anyio.CancelScope(shield=True):
-        try:
-            process = await anyio.open_process(
-                waiting(command.argv) if gated else command.argv,
-                stdin=into.reader if has_input else subprocess.DEVNULL,
-                stdout=out.writer,
-                stderr=err.writer,
-                cwd=command.cwd,
-                env=command.env,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise not_started(command.argv[0], error.errno or errno.ENOEXEC) from error
-    out.close_writer()
-    err.close_writer()
-    into.close_reader()
-    return process
-
-
-async def _limit(pid: int, limits: Mapping[str, int]) -> None:
-    if limits:  # counting the user's processes reads many small files
-        await anyio.to_thread.run_sync(apply_limits, pid, limits, limiter=anyio.CapacityLimiter(1))
-    else:
-        apply_limits(pid, limits)
-
-
-async def _attend(
-    process: Process, pipes: list[Pipe], given: bytes, out: Capture, err: Capture, *, deadline: float
-) -> bool:
+async def _attend(child: Child, stdin: bytes, out: Capture, err: Capture, *, deadline: float) -> bool:
     """Feed and read the process until it ends; return whether it had to be stopped."""
-    out_pipe, err_pipe, in_pipe = pipes
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(feed, in_pipe, given)
-        async with anyio.create_task_group() as readers:
-            readers.start_soon(drain, out_pipe, out)
-            readers.start_soon(drain, err_pipe, err)
-            with anyio.CancelScope(deadline=deadline):
-                await process.wait()
-            killed = process.returncode is None
-            if killed:
-                await _stop(process)
-            end_session(process.pid)
-            readers.cancel_scope.deadline = anyio.current_time() + _LAST_OUTPUT
-        tasks.cancel_scope.cancel()
+    lost: ActionError | None = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_feed, child.stdin, stdin)
+            async with anyio.create_task_group() as readers:
+                readers.start_soon(_drain, child.stdout, out)
+                readers.start_soon(_drain, child.stderr, err)
+                try:
+                    with anyio.CancelScope(deadline=deadline):
+                        await child.wait()
+                except ActionError as error:
+                    lost = error
+                killed = child.returncode is None
+                if killed:
+                    await _stop(child)
+                readers.cancel_scope.deadline = anyio.current_time() + _LAST_OUTPUT
+            tasks.cancel_scope.cancel()
+    except BaseException:
+        # Cancelled: what it started is asked to end, and gets the same grace as at a timeout.
+        with anyio.CancelScope(shield=True):
+            await _stop(child)
+        raise
+    if lost is not None:
+        raise lost
     return killed
 
 
-async def _stop(process: Process) -> None:
-    """Ask the session to end, and kill it when the grace is over."""
-    signal_session(process.pid, signal.SIGTERM)
-    with anyio.move_on_after(_GRACE):
-        await process.wait()
-    end_session(process.pid)
-    with anyio.move_on_after(_REAP):
-        await process.wait()
+async def _stop(child: Child) -> None:
+    """Ask everything to end, and kill what is left when the grace is over."""
+    if child.returncode is not None:
+        return
+    with suppress(ActionError):  # its supervisor was killed, and everything with it
+        child.terminate()
+        with anyio.move_on_after(_GRACE):
+            await child.wait()
+        if child.returncode is None:
+            child.kill()
+            with anyio.move_on_after(_REAP):
+                await child.wait()
 
 
-async def _clean_up(process: Process) -> None:
-    """Leave nothing running. After a normal end there is nothing to wait for."""
-    with anyio.move_on_after(_GRACE + _REAP, shield=True):
-        if process.returncode is None:
-            await _stop(process)
-    end_session(process.pid)
+async def _drain(pipe: ByteReceiveStream | None, into: Capture) -> None:
+    """Read until every holder of the other end has closed it."""
+    assert pipe is not None
+    with suppress(anyio.EndOfStream):
+        while True:
+            into.add(await pipe.receive())
+
+
+async def _feed(pipe: ByteSendStream | None, data: bytes) -> None:
+    """Write everything and close; a child that stops reading ends it early, which is the child's choice."""
+    if pipe is not None:
+        with suppress(anyio.BrokenResourceError):
+            await pipe.send(data)
+        await pipe.aclose()
