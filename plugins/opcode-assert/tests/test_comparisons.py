@@ -70,16 +70,29 @@ def test_strict_still_knows_that_one_is_one_point_zero():
     assert run(actions.equals, expected=1, actual=1.0, strict=True) == PASSED
 
 
-def test_nesting_of_any_depth_is_compared():
-    def nested(depth, leaf):
+def test_nesting_as_deep_as_a_run_allows_is_compared():
+    def nested(leaf):
         value = leaf
-        for _ in range(depth):
-            value = [value]
+        for level in range(254):
+            value = [value] if level % 2 else {"k": value}
         return value
 
-    assert run(actions.equals, expected=nested(50_000, 1), actual=nested(50_000, 1)) == PASSED
-    error = refusal(actions.equals, expected=nested(50_000, 1), actual=nested(50_000, 2))
-    assert error.message == "expected a deeply nested array, found a deeply nested array"
+    assert run(actions.equals, expected=nested(1), actual=nested(1.0)) == PASSED
+    for other in (2, True):
+        assert refusal(actions.equals, expected=nested(1), actual=nested(other)).code == "ASSERTION_FAILED"
+        assert refusal(actions.contains, haystack=[nested(1)], needle=nested(other)).code == "ASSERTION_FAILED"
+
+
+@pytest.mark.parametrize("array", [[1, True], [[1], [True]], [{"a": 0}, {"a": False}]])
+def test_a_boolean_among_numbers_is_found_and_a_number_among_booleans(array):
+    for wanted in array:
+        assert run(actions.contains, haystack=array, needle=wanted) == PASSED
+        rest = [each for each in array if each is not wanted]
+        assert refusal(actions.contains, haystack=rest, needle=wanted).code == "ASSERTION_FAILED"
+
+
+def test_a_null_as_message_is_the_text_null():
+    assert refusal(actions.equals, expected=1, actual=2, message=None).message == "null"
 
 
 @pytest.mark.parametrize(

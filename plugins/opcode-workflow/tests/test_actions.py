@@ -108,29 +108,52 @@ class TestContext:
             ({"action": "delete"}, "expected one of read, update"),
             ({"action": "update", "data": [1]}, "data: expected an object, found array"),
             ({"action": "update", "replace": True}, "expected an object to replace"),
-            ({"action": "update", "data": {"x": "y" * 1024 * 1024}}, "data: expected at most 1048576 bytes"),
-            ({"action": "update", "agent_notes": "y" * 1024 * 1024}, "agent_notes: expected at most"),
+            ({"action": "update", "data": {"x": "y" * 1024 * 1024}}, "at most 1048576 bytes as JSON"),
+            ({"action": "update", "agent_notes": "y" * 1024 * 1024}, "at most 1048576 bytes as JSON"),
         ],
     )
     async def test_a_wrong_request_is_refused(self, ctx: FakeContext, params: dict[str, Json], words: str) -> None:
         with pytest.raises((DefinitionError, ActionError), match=words) as caught:
             await call(actions.context, params, ctx)
         assert caught.value.code == "VALIDATION_ERROR"
-        assert (ctx.patches, ctx.workflows.requests) == ([], [])
+        assert ctx.patches == []
+        assert "update_context" not in dict(ctx.workflows.requests)
+
+    @pytest.mark.parametrize(
+        ("record", "params", "fits"),
+        [
+            ({"accumulated_data": {"old": "x" * 700_000}}, {"data": {"new": "x" * 400_000}}, False),
+            ({"accumulated_data": {"old": "x" * 700_000}}, {"data": {"old": "x" * 900_000}}, True),
+            ({"accumulated_data": {"old": "x" * 700_000}}, {"data": {"new": "x" * 900_000}, "replace": True}, True),
+            ({"agent_notes": "x" * 700_000}, {"data": {"new": "x" * 400_000}}, False),
+            ({"agent_notes": "x" * 700_000}, {"data": {"new": "x" * 400_000}, "agent_notes": ""}, True),
+        ],
+    )
+    async def test_what_counts_is_the_record_after_the_update(
+        self, ctx: FakeContext, record: dict[str, Json], params: dict[str, Json], fits: bool
+    ) -> None:
+        ctx.workflows.context = record
+        if fits:
+            await call(actions.context, {"action": "update", **params}, ctx)
+        else:
+            with pytest.raises(ActionError, match="after this update"):
+                await call(actions.context, {"action": "update", **params}, ctx)
+        assert bool(ctx.patches) is fits
 
     @pytest.mark.parametrize("target", [None, "", FakeContext.run_id])
     async def test_an_update_of_this_run_travels_with_the_step(self, ctx: FakeContext, target: Json) -> None:
         params = {"action": "update", "workflow_id": target, "data": {"a": 1}, "agent_notes": "n"}
         assert await call(actions.context, params, ctx) == {"updated": True, "workflow_id": ctx.run_id}
         assert ctx.patches == [{"data": {"a": 1}, "agent_notes": "n", "replace": False}]
-        assert ctx.workflows.requests == []
+        assert "update_context" not in dict(ctx.workflows.requests)
 
     async def test_an_update_of_another_run_is_asked_of_the_engine(self, ctx: FakeContext) -> None:
         params = {"action": "update", "workflow_id": "other", "data": '{"a": 1}', "replace": "true"}
         assert await call(actions.context, params, ctx) == {"updated": True, "workflow_id": "other"}
         assert ctx.patches == []
         assert ctx.workflows.requests == [
-            ("update_context", {"run_id": "other", "data": {"a": 1}, "agent_notes": None, "replace": True})
+            ("read_context", {"run_id": "other"}),
+            ("update_context", {"run_id": "other", "data": {"a": 1}, "agent_notes": None, "replace": True}),
         ]
 
     async def test_reading_returns_the_record_of_the_run_that_was_named(self, ctx: FakeContext) -> None:

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from opcode_kernel import Json, canonical_text, json_type
+from opcode_kernel import Json, canonical_text
 
-#: Pairs of types whose values Python compares as JSON does; most members of large arrays are such.
-_SCALARS = frozenset({
-    (str, str), (int, int), (float, float), (int, float), (float, int), (bool, bool), (type(None), type(None)),
-})  # fmt: skip
+#: Among members of these types alone Python's equality is that of JSON.
+_PLAIN = frozenset({str, int, float, type(None)})
 
 
 def equal(left: Json, right: Json) -> bool:
-    """Tell whether two values are the same JSON: `1` is `1.0`, `true` is never `1`, the order of keys is nothing.
+    """Tell whether two values are the same JSON: `1` is `1.0`, `true` is never `1`, the order of keys is nothing."""
+    return bool(left == right) and _same_booleans(left, right)
 
-    Keeps its own stack, so no depth of nesting can exhaust the interpreter's.
-    """
-    pending: list[tuple[Json, Json]] = [(left, right)]
-    while pending:
-        a, b = pending.pop()
-        if (type(a), type(b)) in _SCALARS:
-            if a != b:
-                return False
+
+def _same_booleans(left: Json, right: Json) -> bool:
+    """Tell apart what Python alone takes for equal: `true` and `1`, `false` and `0`."""
+    pairs = [(left, right)]
+    for a, b in pairs:
+        if isinstance(a, dict):
+            members = (list(a.values()), [b[key] for key in a])
+        elif isinstance(a, list):
+            members = (a, b)
+        elif isinstance(a, bool) is not isinstance(b, bool):
+            return False
+        else:
             continue
-        kind = json_type(a)
-        if kind != json_type(b):
-            return False
-        if kind == "object":
-            if a.keys() != b.keys():
-                return False
-            pending.extend((a[key], b[key]) for key in a)
-        elif kind == "array":
-            if len(a) != len(b):
-                return False
-            pending.extend(zip(a, b, strict=True))
-        elif a != b:
-            return False
+        if not _PLAIN.issuperset({*map(type, members[0]), *map(type, members[1])}):
+            pairs.extend(zip(*members, strict=True))
     return True
+
+
+def is_member(array: list[Json], wanted: Json) -> bool:
+    """Tell whether an array holds a value."""
+    if isinstance(wanted, bool):
+        return any(member is wanted for member in array)
+    return any(_same_booleans(member, wanted) for member in array if member == wanted)
 
 
 def loosely_equal(left: Json, right: Json) -> bool:

@@ -10,7 +10,7 @@ from opcode_kernel import FreeText, Json, Param
 #: Long enough for any pattern a person writes; RE2 itself bounds what a short pattern can grow to.
 MAX_PATTERN = 10_000
 
-Message = Annotated[str | None, Param("text of the error when the assertion fails; a default says what was found")]
+Message = Annotated[FreeText, Param("text of the error when the assertion fails; without one it says what was found")]
 
 Passed = TypedDict("Passed", {"pass": Annotated[bool, Param("always true: a failed assertion is an error")]})
 
@@ -29,7 +29,7 @@ class EqualsParams:
 
     expected: Annotated[Json, Param("any JSON value, null included")]
     actual: Annotated[Json, Param("any JSON value, null included")]
-    message: Message = None
+    message: Message = ""
     strict: Annotated[bool, Param("a text never equals a number, boolean or null, however it is written")] = False
 
 
@@ -39,7 +39,7 @@ class ContainsParams:
 
     haystack: Annotated[Json, Param("a text or an array")]
     needle: Annotated[Json, Param("what must be in it: a part of the text, or an equal member of the array")]
-    message: Message = None
+    message: Message = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class MatchesParams:
 
     value: Annotated[FreeText, Param("text to search")]
     pattern: Annotated[str, Param("RE2 regular expression, not anchored", max_length=MAX_PATTERN)]
-    message: Message = None
+    message: Message = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +57,4 @@ class SchemaParams:
 
     data: Annotated[Json, Param("any JSON value, null included")]
     schema: Annotated[dict[str, Json], Param("JSON Schema, draft 2020-12 unless its $schema says otherwise")]
-    message: Message = None
+    message: Message = ""

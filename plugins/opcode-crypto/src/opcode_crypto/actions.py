@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import uuid
+from typing import get_args
 
 from opcode_crypto.encodings import read_bytes, write_bytes
-from opcode_crypto.params import HashOutput, HashParams, HmacOutput, HmacParams, UuidOutput
+from opcode_crypto.params import Algorithm, HashOutput, HashParams, HmacOutput, HmacParams, UuidOutput
 from opcode_kernel import ActionContext, action
+
+_DIGESTS = {name: getattr(hashlib, name) for name in get_args(Algorithm)}
 
 
 @action("crypto.hash", summary="Digest a text", params=HashParams, output=HashOutput, effect="pure")
@@ -16,7 +19,7 @@ def hash_data(ctx: ActionContext, params: HashParams) -> HashOutput:
     """Return the digest of `data`."""
     data = read_bytes(params.data, params.data_encoding, name="data")
     # not for security: md5 and sha1 must stay available, also where the system library is in FIPS mode
-    digest = hashlib.new(params.algorithm, data, usedforsecurity=False).digest()
+    digest = _DIGESTS[params.algorithm](data, usedforsecurity=False).digest()
     return {"hash": write_bytes(digest, params.output_encoding), "algorithm": params.algorithm}
 
 

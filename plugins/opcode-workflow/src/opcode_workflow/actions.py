@@ -80,8 +80,7 @@ async def context(ctx: ActionContext, params: ContextParams) -> Json:
         return await ctx.workflows.read_context(target)
     if params.replace and params.data is None:
         raise ActionError("VALIDATION_ERROR", "data: expected an object to replace the accumulated data, found none")
-    _check_size("data", params.data, MAX_CONTEXT)
-    _check_size("agent_notes", params.agent_notes, MAX_CONTEXT)
+    await _check_record(ctx, target, params)
     if target == ctx.run_id:
         ctx.update_context(params.data, agent_notes=params.agent_notes, replace=params.replace)
     else:
@@ -131,6 +130,19 @@ async def notify(ctx: ActionContext, params: NotifyParams) -> Json:
     """Push the message; nobody listening is an answer, never a failure."""
     delivered, reason = await ctx.workflows.notify(params.message, params.data)
     return {"notified": True} if delivered else {"notified": False, "reason": reason or "send_failed"}
+
+
+async def _check_record(ctx: ActionContext, target: str, params: ContextParams) -> None:
+    """Refuse an update after which the record would be too large."""
+    record = await ctx.workflows.read_context(target)
+    kept = {} if params.replace else record.get("accumulated_data") or {}
+    notes = record.get("agent_notes") if params.agent_notes is None else params.agent_notes
+    found = size({**kept, **(params.data or {})}) + size(notes)
+    if found > MAX_CONTEXT:
+        raise ActionError(
+            "VALIDATION_ERROR", f"expected a context record of at most {MAX_CONTEXT} bytes as JSON, found {found} after this "
+            "update; replace what is no longer needed (replace: true), or keep large data in a file",
+        )  # fmt: skip
 
 
 def _check_size(name: str, value: Json, most: int) -> None:

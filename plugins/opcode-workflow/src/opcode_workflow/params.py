@@ -10,8 +10,7 @@ from opcode_kernel import FreeText, Json, Param, Rest
 #: At least one character that is not white space.
 _NOT_BLANK = r"\S"
 
-#: The end is spelled as a look-ahead because `$` would let a final line break pass.
-_EVENT_TYPE = r"^[A-Za-z0-9_.:-]{1,128}(?![\s\S])"
+_EVENT_TYPE = "^[A-Za-z0-9_.:-]{1,128}$"
 
 
 @dataclass(frozen=True, slots=True)
