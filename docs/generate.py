@@ -7,19 +7,17 @@ stands in `reference.toml`. Only the plugins of this repository count, whatever 
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-from tables import accepted, capital, commands, default, kind, properties, table
+from operating import WORDS, cli_page, settings_page
+from tables import kind, properties, table
 
 from opcode_kernel.core import events
 from opcode_kernel.core.limits import Limits
@@ -29,26 +27,15 @@ from opcode_kernel.core.validation.published import SCHEMA_ID, definition_schema
 from opcode_kernel.errors import CODES, is_retryable
 from opcode_kernel.plugin import hookspecs
 from opcode_kernel.plugin.manager import Registry, registry_of
-from opcode_kernel.plugin.policy import HostRules, PathRules, ShellRules
-from opcode_kernel.server.cli import build_parser
-from opcode_kernel.server.commands.common import FLAGS
-from opcode_kernel.server.policy_settings import SECTIONS
 from opcode_kernel.server.sessions import Sessions
-from opcode_kernel.server.settings import HOT, READERS, Settings
 from opcode_kernel.server.tools import collect_tools
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE / "reference"
-WORDS: dict[str, Any] = tomllib.loads((HERE / "reference.toml").read_text(encoding="utf-8"))
 _NOTICE = "<!-- Written by docs/generate.py; change the code or docs/reference.toml and run it again. -->"
 
-
 #: Where the reference says more about a key.
-_SEE = {
-    ("step", "retry"): ", see below",
-    ("step", "on_error"): ", see below",
-    ("step", "config"): ", see [step types](step-types.md)",
-}
+_SEE = {"step.retry": ", see below", "step.on_error": ", see below", "step.config": ", see [step types](step-types.md)"}
 
 
 def built_in() -> Registry:
@@ -94,14 +81,15 @@ def definition_page(registry: Registry) -> Iterator[str]:
         yield f"## {part}"
         rows = [
             (f"`{key}`", kind({"enum": field.choices} if field.choices else {"type": spoken.get(field.kind, field.kind)}),
-             "required" if field.required else "", f"{field.text}{_SEE.get((part, key), '')}.")
+             "required" if field.required else "", f"{field.text}{_SEE.get(f'{part}.{key}', '')}.")
             for key, field in keys.items()
         ]  # fmt: skip
         yield table(("Key", "Type", "", "Meaning"), rows)
     yield "## References"
     yield (
         "`${{...}}` is one of these. Alone in a text it keeps the type of the value; inside a longer text it becomes text. "
-        "`${{inputs.name ?? 'nobody'}}` has a default for what is not there. What is put in is never read again."
+        "`${{inputs.name ?? 'nobody'}}` has a default for what is not there, `${{inputs.id | text}}` is always a text, "
+        "`${{inputs.rows | json}}` JSON text, and `\\${{` stands for the characters. What is put in is never read again."
     )
     yield table(("Root", "Meaning"), [(f"`{name}`", f"{WORDS['references'][name]}.") for name in NAMESPACES])
     yield "Short ids, nested steps and results of iterations:"
@@ -206,57 +194,6 @@ def tools_page(registry: Registry) -> Iterator[str]:
         yield properties({"properties": fine}, output=True)
         yield "**Schema of the arguments**"
         yield f"```json\n{json.dumps(tool.input_schema, indent=2, ensure_ascii=False)}\n```"
-
-
-def settings_page(registry: Registry) -> Iterator[str]:
-    """Every setting with its default and where it can be given."""
-    yield "# Settings"
-    yield (
-        "They come from flags, then the environment, then `settings.json` in the data directory, then the defaults. "
-        "What is malformed is refused with its place. `Hot` ones are taken over on SIGHUP, the others at a restart."
-    )
-    defaults = Settings(home=Path("~/.opcode"), db_path="$OPCODE_HOME/opcode.db")
-    rows: list[tuple[str, ...]] = []
-    for key, reader in READERS.items():
-        flag = f"`--{key.replace('_', '-')}`" if key in (*FLAGS, "panel") else ""
-        shown = default(getattr(defaults, key))
-        text = f"{WORDS['settings'][key]}. Accepts {accepted(reader)}."
-        rows.append((f"`{key}`", f"`OPCODE_{key.upper()}`", flag, shown, "yes" if key in HOT else "", text))
-    yield table(("Key", "Environment", "Flag", "Default", "Hot", "Meaning"), rows)
-    rules: dict[str, Any] = {"fs": PathRules(), "shell": ShellRules(), "http": HostRules(), "limits": Limits()}
-    names = {"writable_paths": "writable", "deny_paths": "deny", "allow_hosts": "allow", "deny_hosts": "deny"}
-    for section, readers in SECTIONS.items():
-        yield f"## {section}"
-        yield "An object of that name in the file. In the environment, lists are divided as in `PATH`."
-        given = rules.get(section)
-        known = {field.name for field in fields(given)} if given is not None else set()
-        rows = []
-        for key, reader in readers.items():
-            name = key if key in known else names.get(key, key.removesuffix("_paths"))
-            shown = default(getattr(given, name)) if given is not None else "none"
-            variable = f"`OPCODE_{section}_{key}`".upper()
-            text = f"{WORDS['settings'][section][key]}. Accepts {accepted(reader)}."
-            rows.append((f"`{section}.{key}`", variable, shown, text))
-        yield table(("Key", "Environment", "Default", "Meaning"), rows)
-    yield "## Only in the environment"
-    yield table(("Variable", "Meaning"), [(f"`{name}`", f"{text}.") for name, text in WORDS["environment"].items()])
-
-
-def cli_page(registry: Registry) -> Iterator[str]:
-    """Every command with its arguments."""
-    parser = build_parser()
-    yield "# Commands"
-    yield f"{parser.description} {capital(parser.epilog or '')}."
-    for name, text, command in commands(parser):
-        yield f"## opcode {name}"
-        yield f"{capital(text)}."
-        rows = [
-            (f"`{', '.join(option.option_strings) or option.metavar or option.dest}`", option.help or "")
-            for option in command._actions  # noqa: SLF001 - as in `commands`
-            if option.dest != "help" and not isinstance(option, argparse._SubParsersAction)  # noqa: SLF001
-        ]
-        if rows:
-            yield table(("Argument", "Meaning"), rows)
 
 
 PAGES: dict[str, Callable[[Registry], Iterator[str]]] = {

@@ -31,7 +31,7 @@ def kind(schema: dict[str, Any]) -> str:
         return ", ".join(f"`{word}`" for word in schema["enum"])
     if "anyOf" in schema:
         return " or ".join(kind(option) for option in schema["anyOf"])
-    if schema.get("format") == "duration":
+    if schema.get("type") == ["string", "number"]:
         return "duration"
     name = schema.get("type", "any")
     if name == "array" and schema.get("items"):
@@ -41,7 +41,7 @@ def kind(schema: dict[str, Any]) -> str:
 
 def _bounds(schema: dict[str, Any]) -> str:
     limits = (("minimum", "at least"), ("maximum", "at most"), ("minLength", "length at least"), ("pattern", "matches"))
-    said = [f"{words} {code(schema[key])}" for key, words in limits if key in schema]
+    said = [f"{words} {code(schema[key])}" for key, words in limits if key in schema and kind(schema) != "duration"]
     said += [f"also `{alias}`" for alias in schema.get("x-aliases", ())]
     return f" ({', '.join(said)})" if said else ""
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opcode_kernel.codec import decode, encode
+from opcode_kernel.codec import decode, encode, measure
 
 
 @dataclasses.dataclass
@@ -92,6 +92,17 @@ def test_nesting_beyond_what_orjson_writes_is_kept() -> None:
     for _ in range(400):
         value = [value]
     assert decode(encode(value)) == value
+
+
+def test_a_value_from_outside_nests_as_deep_as_orjson_writes() -> None:
+    value: Any = 1
+    for _ in range(254):
+        value = [value]
+    assert measure(value) == len(encode(value))
+    assert measure([2**70, *value]) > 254
+    for deeper in ([value], {"k": value}, (value,)):
+        with pytest.raises(ValueError, match="at most 254 levels"):
+            measure(deeper)
 
 
 def test_foreign_text_and_bytes_are_read() -> None:

@@ -169,7 +169,7 @@ async def test_five_and_more_failures_of_what_names_no_target_open_nothing(house
 async def test_failures_that_are_the_callers_own_do_not_count(house, host, fault):
     host.status = 404
     steps = {
-        "refused params": get(host.url, params={"url": "ftp://nowhere"}),
+        "refused params": get(host.url, params={"url": '${{inputs.address ?? "ftp://nowhere"}}'}),
         "a status of the caller's making": get(host.url, params={"fail_on_error_status": True}),
         "an unresolvable reference": get(host.url, params={"headers": {"x": "${{inputs.nothing}}"}}),
     }[fault]  # fmt: skip

@@ -79,7 +79,7 @@ async def begin(link: Link, book: Path) -> str:
 async def test_the_command_of_a_cancelled_run_is_gone_within_five_seconds_with_all_it_started(
     book: Path, tmp_path: Path
 ) -> None:
-    async with daemon(tmp_path, "suspend") as (_, link):
+    async with daemon(tmp_path / "home", "suspend") as (_, link):
         run_id = await begin(link, book)
         started = pids(book)
         assert all(map(is_running, started)), started
@@ -99,10 +99,10 @@ async def test_the_command_of_a_cancelled_run_is_gone_within_five_seconds_with_a
 async def test_a_command_is_not_started_again_after_its_daemon_was_killed(
     book: Path, tmp_path: Path, recovery: str
 ) -> None:
-    async with daemon(tmp_path, recovery) as (_, link):
+    async with daemon(tmp_path / "home", recovery) as (_, link):
         run_id = await begin(link, book)
         started = pids(book)
-    async with daemon(tmp_path, recovery) as (_, link):
+    async with daemon(tmp_path / "home", recovery) as (_, link):
         status = await link.call("status", workflow_id=run_id)
         assert status["status"] == "suspended"
         (waiting,) = status["waiting"]

@@ -69,7 +69,9 @@ def _failing(name: str) -> Action:
 def opcode_actions() -> Iterable[Action]:
     """The actions that generated definitions name."""
     names = ("test.slow", "test.child", "test.patch")
-    same = [action(name, summary="Return a value", params=AnyParams, effect="pure")(lambda ctx, params: 1) for name in names]
+    same = [
+        action(name, summary="Return a value", params=AnyParams, effect="pure")(lambda ctx, params: 1) for name in names
+    ]
     return [echo, *same, *(_failing(name) for name in ("test.fail", "test.flaky", "test.abort"))]
 
 

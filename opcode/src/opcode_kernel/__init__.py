@@ -46,13 +46,20 @@ if TYPE_CHECKING:
         OpcodeError,
         PluginError,
     )
+    from opcode_kernel.isolation.access import process_limits
+    from opcode_kernel.isolation.child import Child
+    from opcode_kernel.isolation.launcher import DEVNULL, PIPE, Launcher, open_launcher
+    from opcode_kernel.isolation.rules import IsolationRules, ProcessLimits
     from opcode_kernel.plugin.action import Action, ActionContext, action
+    from opcode_kernel.plugin.external import ExternalPlugin
     from opcode_kernel.plugin.hookspecs import hookimpl
     from opcode_kernel.plugin.host_policy import check_address, check_host
     from opcode_kernel.plugin.manager import Registry, discover, registry_of
     from opcode_kernel.plugin.params import FreeText, Param, Rest, Seconds
-    from opcode_kernel.plugin.path_policy import PathGuard, absolute_path, resolve_read, resolve_write
+    from opcode_kernel.plugin.paths import Directory, PathGuard, Place, absolute_path, resolve_read, resolve_write
     from opcode_kernel.plugin.policy import HostRules, PathRules, Policy, ShellRules
+    from opcode_kernel.plugin.provider import Provider, ProviderHost
+    from opcode_kernel.plugin.schema_params import Allowance, SchemaParams
     from opcode_kernel.plugin.tool import Tool, ToolResult, ToolSession
     from opcode_kernel.runtime.engine import Engine, EngineOptions, open_engine
     from opcode_kernel.runtime.vault import open_vault
@@ -99,13 +106,20 @@ _MODULES = {
         "OpcodeError",
         "PluginError",
     ),
+    "isolation.access": ("process_limits",),
+    "isolation.child": ("Child",),
+    "isolation.launcher": ("DEVNULL", "PIPE", "Launcher", "open_launcher"),
+    "isolation.rules": ("IsolationRules", "ProcessLimits"),
     "plugin.action": ("Action", "ActionContext", "action"),
+    "plugin.external": ("ExternalPlugin",),
     "plugin.hookspecs": ("hookimpl",),
     "plugin.host_policy": ("check_address", "check_host"),
     "plugin.manager": ("Registry", "discover", "registry_of"),
     "plugin.params": ("FreeText", "Param", "Rest", "Seconds"),
-    "plugin.path_policy": ("PathGuard", "absolute_path", "resolve_read", "resolve_write"),
+    "plugin.paths": ("Directory", "PathGuard", "Place", "absolute_path", "resolve_read", "resolve_write"),
     "plugin.policy": ("HostRules", "PathRules", "Policy", "ShellRules"),
+    "plugin.provider": ("Provider", "ProviderHost"),
+    "plugin.schema_params": ("Allowance", "SchemaParams"),
     "plugin.tool": ("Tool", "ToolResult", "ToolSession"),
     "runtime.engine": ("Engine", "EngineOptions", "open_engine"),
     "runtime.vault": ("open_vault",),
@@ -130,13 +144,17 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "DEVNULL",
+    "PIPE",
     "RESERVED_EVENTS",
     "Action",
     "ActionContext",
     "ActionError",
+    "Allowance",
     "BlockView",
     "Body",
     "Call",
+    "Child",
     "Compiler",
     "Complete",
     "ConfigProblem",
@@ -144,17 +162,21 @@ __all__ = [
     "Decision",
     "DefinitionError",
     "Directive",
+    "Directory",
     "Engine",
     "EngineOptions",
     "Evaluator",
     "ExpressionError",
+    "ExternalPlugin",
     "Fail",
     "Failure",
     "FreeText",
     "HostRules",
     "InterpolationError",
+    "IsolationRules",
     "Json",
     "JsonSchema",
+    "Launcher",
     "Limits",
     "MemoryStore",
     "NotFoundError",
@@ -165,12 +187,17 @@ __all__ = [
     "Param",
     "PathGuard",
     "PathRules",
+    "Place",
     "PluginError",
     "Policy",
+    "ProcessLimits",
     "Program",
+    "Provider",
+    "ProviderHost",
     "References",
     "Registry",
     "Rest",
+    "SchemaParams",
     "Seconds",
     "ShellRules",
     "Slot",
@@ -198,8 +225,10 @@ __all__ = [
     "json_type",
     "meant_duration",
     "open_engine",
+    "open_launcher",
     "open_vault",
     "parse_duration",
+    "process_limits",
     "registry_of",
     "resolve_read",
     "resolve_write",

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from opcode_kernel.core.limits import DEEPEST, is_too_deep
 from opcode_kernel.errors import Json
 
 _EXACT = " "
@@ -43,11 +44,18 @@ def encode(value: Json) -> str:
 
 
 def measure(value: Json) -> int:
-    """Return the size in bytes of a JSON value as `encode` would write it; refuses what `encode` refuses."""
+    """Return the size in bytes of a JSON value as `encode` would write it.
+
+    Raises:
+        ValueError: what `encode` refuses, and a value that is too deep.
+    """
     try:
         text = orjson.dumps(value, None, _OPTIONS)
     except TypeError:
-        return len(_encode_exactly(value))
+        size = len(_encode_exactly(value))
+        if is_too_deep(value):
+            raise NotJsonError(f"expected JSON of at most {DEEPEST} levels, found a value that nests deeper") from None
+        return size
     # `count` takes half the time of `in`, which asks for a buffer first.
     if text.count(b"null") and not _all_finite(value):
         raise NotJsonError(_complaint(value))

@@ -79,9 +79,24 @@ class Failure:
     def of(cls, error: BaseException, *, step_id: str | None = None) -> Failure:
         """Turn an exception into a failure; one that is not ours becomes `EXECUTION_ERROR`."""
         if isinstance(error, OpcodeError):
-            return cls(error.code, error.message, error.retryable, error.details, step_id, error.fatal)
+            return cls(error.code, error.message, _can_help(error), error.details, step_id, error.fatal)
         text = str(error) or type(error).__name__
         return cls("EXECUTION_ERROR", f"{type(error).__name__}: {text}", True, {}, step_id)
+
+
+def _can_help(error: OpcodeError) -> bool:
+    """Tell whether trying again can help: what the error says itself, else a cause that tells more than its code.
+
+    A deadline that ran out may not run out again; what was cancelled is not repeated (spec 02 section 1.5).
+    """
+    causes: list[BaseException] = []
+    cause = error.__cause__
+    while cause is not None and cause not in causes and not error.is_decided:
+        causes.append(cause)
+        cause = cause.__cause__
+    if any(isinstance(each, TimeoutError) for each in causes):
+        return True
+    return error.retryable and all(isinstance(each, Exception) for each in causes)
 
 
 class OpcodeError(Exception):
@@ -106,6 +121,8 @@ class OpcodeError(Exception):
         self.message = message
         if code is not None:
             self.code = code
+        #: Whether whoever raised it decided if it can be retried, so that nothing else has a say.
+        self.is_decided = retryable is not None
         self.retryable = is_retryable(self.code) if retryable is None else retryable
         self.details: dict[str, Json] = details or {}
         self.fatal = fatal
@@ -151,7 +168,8 @@ class SignalFailedError(OpcodeError):
 class ActionError(OpcodeError):
     """What an action raises: the outside world did not do what was asked.
 
-    Raise it with the code first: `ActionError("EXECUTION_ERROR", "no such file: a.txt", retryable=False)`.
+    Raise it with the code first: `ActionError("EXECUTION_ERROR", "no such file: a.txt", retryable=False)`. `answered` says
+    that whoever was asked is well, he only said no: for circuit breakers that is as good as a success.
     """
 
     def __init__(
@@ -162,8 +180,10 @@ class ActionError(OpcodeError):
         retryable: bool | None = None,
         details: dict[str, Json] | None = None,
         fatal: bool = False,
+        answered: bool = False,
     ) -> None:
         super().__init__(message, code=code, retryable=retryable, details=details, fatal=fatal)
+        self.answered = answered
 
 
 class ExpressionError(OpcodeError):
@@ -188,6 +208,12 @@ class InterpolationError(OpcodeError):
 
     def __init__(self, message: str, *, details: dict[str, Json] | None = None) -> None:
         super().__init__(message, retryable=False, details=details)
+
+    def in_action(self, name: str) -> InterpolationError:
+        """Return the same error, saying which action was to be called."""
+        return InterpolationError(
+            f'interpolation failed for step action "{name}": {self.message}', details=self.details
+        )
 
 
 class PluginError(OpcodeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import opcode_steps
-from opcode_kernel.core.interpolation import Hole, Secret, compile_template, fill_holes, restore_holes, split_holes
+from opcode_kernel.core.holes import Hole, Secret, fill_holes, restore_holes, split_holes
+from opcode_kernel.core.interpolation import compile_template
+from opcode_kernel.core.readers import reader_of
+from opcode_kernel.core.references import read_reference
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.errors import DefinitionError, InterpolationError
 from opcode_kernel.testing.simulator import Simulator, simulated
@@ -198,6 +202,90 @@ def test_any_text_compiles_or_is_refused_with_a_typed_error(text: str) -> None:
         pass
 
 
+def test_a_default_stands_in_for_a_secret_that_does_not_exist() -> None:
+    template = {
+        "a": "${{secrets.NO ?? 3}}",
+        "b": "x${{secrets.NO ?? 1.0}}",
+        "c": "${{secrets.P ?? 3}}",
+        "d": "${{secrets.NO ?? null}}",
+    }
+    masked, holes = split_holes(resolve(template))
+    assert masked == {"a": "***", "b": "x***", "c": "***", "d": "***"}
+    assert fill_holes(masked, holes, {"P": "hunter22"}.__getitem__) == {"a": 3, "b": "x1", "c": "hunter22", "d": None}
+    assert json.loads(json.dumps(holes)) == holes
+    with pytest.raises(KeyError):
+        fill_holes(*split_holes(resolve("${{secrets.NO}}")), {}.__getitem__)
+
+
+def test_a_secret_can_be_written_as_json() -> None:
+    hole = Hole((Secret("P"),))
+    for text, inputs in (("${{secrets.P | json}}", None), ("${{inputs.h | json}}", {"h": hole})):
+        masked, holes = split_holes(resolve(f'{{"k":{text}}}', inputs))
+        assert masked == '{"k":***}'
+        assert fill_holes(masked, holes, {"P": 'say "hi"'}.__getitem__) == r'{"k":"say \"hi\""}'
+    with pytest.raises(InterpolationError, match="only a part"):
+        resolve("${{inputs.h | json}}", {"h": Hole(("x", Secret("P")))})
+
+
+# Size -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "template", ["${{inputs.u}}" * 18, ["${{inputs.u}}"] * 18, {f"k{n}": "${{inputs.u}}!" for n in range(18)}]
+)
+def test_a_template_does_not_grow_without_end(template: Any) -> None:
+    with pytest.raises(InterpolationError, match="at most 16777216 bytes"):
+        resolve(template, {"u": "x" * 1_000_000})
+
+
+def test_what_is_counted_is_counted_for_each_template_anew() -> None:
+    once = compile_template("<${{inputs.u}}>" * 9)
+    for _ in range(3):
+        once.resolve(scope({"u": "x" * 1_000_000}))
+
+
+def test_a_value_too_deep_to_be_written_is_refused_where_it_would_be_text() -> None:
+    deep: Any = 1
+    for _ in range(3_000):
+        deep = [deep]
+    here = scope()
+    here.state.inputs = {"u": deep}
+    assert compile_template("${{inputs.u}}").resolve(here) is deep
+    for template in ("x${{inputs.u}}", "${{inputs.u | json}}", "${{inputs.u | text}}", {"${{inputs.u}}": 1}):
+        with pytest.raises(InterpolationError, match="nests less deeply"):
+            compile_template(template).resolve(here)
+
+
+# Ways through a value ---------------------------------------------------------------------------------------------
+
+KEYS = st.sampled_from(["a", "b", "0", "-1", "Content-Type", "content-type", "headers", "", "status", "output"])
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "abc", "0"]) | st.just(Hole((Secret("P"),))),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=10,
+)
+PATHS = st.lists(KEYS | st.integers(-3, 3), max_size=3)
+
+
+@given(TREES, PATHS, st.sampled_from(["inputs", "steps"]))
+def test_the_short_way_to_a_value_is_the_long_one(tree: Any, path: list[str | int], root: str) -> None:
+    """`reader_of` goes straight where it can; `Scope.read` knows all the rules. They never differ."""
+    accessors = "".join(f"[{each}]" if isinstance(each, int) else f"['{each}']" for each in path)
+    reference = read_reference(f"{root}.s.v{accessors}")
+    value = {"v": tree}
+    steps = [{"id": "s", "action": "test.echo"}]
+    found = simulated({"steps": steps}, VOCABULARY, {"s": value}, results={"s": split_holes(value)[0]})
+    here = Scope(found.run.state, found.run.state.root)
+
+    def outcome(read: Any) -> Any:
+        try:
+            return read()
+        except InterpolationError as error:
+            return error.message, error.details
+
+    assert outcome(lambda: reader_of(reference)(here)) == outcome(lambda: here.read(reference))
+
+
 # Program text -----------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +297,27 @@ def test_in_program_text_a_reference_becomes_a_variable_and_never_code() -> None
     bound = template.resolve(scope({"u": evil}))["expression"]
     assert bound["values"] == {"__v0": evil}
     assert bound["text"] == "size( __v0 ) + '\\') + secrets.P + (\\''"
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "count"),
+    [
+        ("'${{inputs.u}}' + ${{inputs.u}}", "'`\\'\\\\' +  __v0 ", 1), ('"${{inputs.u}}" + ""', '"`\\\'\\\\" + ""', 0),
+        ("`${{inputs.u}}`", "`''\\`", 0), (r"'it\'s ${{inputs.u}}'", r"'it\'s `\'\\'", 0), ("''${{inputs.u}}''", "'' __v0 ''", 1),
+        ("// don't\n${{inputs.u}}", "// don't\n __v0 ", 1), ("/* it's ${{inputs.u}} */ ${{inputs.u}}", "/* it's  __v0  */  __v1 ", 2),
+        ("'//' + ${{inputs.u}}", "'//' +  __v0 ", 1),
+        (r"'\\' + ${{inputs.u}}", r"'\\' +  __v0 ", 1), ("'a' + \"it's\" + ${{inputs.u}}", "'a' + \"it's\" +  __v0 ", 1),
+    ],
+)  # fmt: skip
+def test_each_kind_of_literal_has_its_own_escapes(program: str, text: str, count: int) -> None:
+    bound = compile_template({"e": program}, bound=frozenset({"e"})).resolve(scope({"u": "`'\\"}))["e"]
+    assert (bound["text"], len(bound["values"])) == (text, count)
+
+
+def test_a_long_program_with_many_references_is_read_in_no_time() -> None:
+    started = time.monotonic()
+    compile_template({"e": "'x' + ${{inputs.u}} + " * 999 + "'" + "y" * 500_000}, bound=frozenset({"e"}))
+    assert time.monotonic() - started < 1
 
 
 # Scope ------------------------------------------------------------------------------------------------------------

@@ -100,6 +100,7 @@ def test_a_token_must_not_hold_another(text):
 
 def test_one_text_has_a_limited_number_of_tokens():
     assert len(split_tokens("${{inputs.a}}" * MAX_TOKENS)) == MAX_TOKENS
+    assert len(split_tokens("x${{inputs.a}}" * MAX_TOKENS)) == 2 * MAX_TOKENS
     with pytest.raises(InterpolationError, match=f"at most {MAX_TOKENS} references"):
         split_tokens("${{inputs.a}}" * (MAX_TOKENS + 1))
 
@@ -159,7 +160,7 @@ def test_names_indices_and_quoted_names_make_the_path(text, path):
         "inputs.", "inputs..a", "inputs.a.", "inputs.a[", "inputs.a]", "inputs.a[]", "inputs.a[x]", "inputs.a[--1]",
         "inputs.a[1.5]", "inputs.a[1234567890]", "inputs.a['b]", "inputs['a']b", "inputs['a' 'b']", "inputs.'a'",
         "inputs.a{b}", "inputs.it's", "inputs .a", "inputs.a\x01", "inputs.a | upper", "inputs.a | text | json",
-        "inputs.a |", "inputs.a\tb",
+        "inputs.a |", "inputs.a\tb", "inputs.a\x7f", "inputs.a\x85b",
     ],
 )  # fmt: skip
 def test_nothing_but_accessors_may_follow(text):
@@ -198,7 +199,7 @@ def test_a_secret_has_no_parts(text):
     ("literal", "default"),
     [
         ('"eu"', "eu"), ("'eu'", "eu"), ("3", 3), ("-1.5", -1.5), ("true", True), ("false", False), ("null", None),
-        ('""', ""), ("''", ""), ('"a ?? b"', "a ?? b"), ('"a | text"', "a | text"), ("'it is'", "it is"),
+        ('""', ""), ("''", ""), (r"'it\'s'", "it's"), (r"'a\\b'", "a\\b"), ('"a ?? b"', "a ?? b"), ('"a | text"', "a | text"), ("'it is'", "it is"),
         (r'"\u00e9\n"', "é\n"),
     ],
 )  # fmt: skip
@@ -210,7 +211,26 @@ def test_a_default_is_a_scalar(literal, default):
         assert type(reference.default) is type(default)
 
 
-@pytest.mark.parametrize("literal", ["", "eu", "[1]", "{}", "'eu", 'eu"', "inputs.b", "1 + 2", "nan", "True", "'"])
+@pytest.mark.parametrize(
+    "literal",
+    [
+        "",
+        "eu",
+        "[1]",
+        "{}",
+        "'eu",
+        'eu"',
+        "inputs.b",
+        "1 + 2",
+        "nan",
+        "True",
+        "'",
+        "'it's'",
+        "'x' ?? 'y'",
+        '"x" ?? "y"',
+        "01",
+    ],
+)
 def test_anything_else_is_no_default(literal):
     with pytest.raises(InterpolationError, match=r"expected a JSON scalar after \?\?"):
         read_reference(f"inputs.a ?? {literal}")
@@ -220,6 +240,11 @@ def test_anything_else_is_no_default(literal):
 def test_a_default_that_json_cannot_express_is_refused(literal):
     with pytest.raises(InterpolationError, match=r"expected a JSON scalar after \?\?"):
         read_reference(f"inputs.a ?? {literal}")
+
+
+def test_an_escaped_quote_in_a_name_does_not_hide_the_default():
+    reference = read_reference(r"inputs['it\'s'] ?? 1")
+    assert (reference.path, reference.default) == (("it's",), 1)
 
 
 def test_question_marks_inside_quotes_are_no_default():

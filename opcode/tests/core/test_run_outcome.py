@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import opcode_steps
-from opcode_kernel.core.interpolation import Hole, Secret, fill_holes
+from opcode_kernel.core.holes import Hole, Secret, fill_holes
 from opcode_kernel.core.messages import ContextPatched
 from opcode_kernel.errors import ConflictError
 from opcode_kernel.testing.simulator import Simulator, simulated

@@ -3,8 +3,11 @@
 import json
 import math
 import time
+from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from opcode_kernel.core.text import (
     MAX_DURATION,
@@ -83,6 +86,50 @@ def test_containers_are_compact_json():
     assert canonical_text((1, (2.5,))) == "[1,[2.5]]"
 
 
+def ecmascript(value: float) -> str:
+    """The rule as the standard for JavaScript gives it: digits, their number, and where the point stands."""
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text, count = "".join(map(str, digits)), len(digits)
+    assert isinstance(exponent, int)
+    point = count + exponent
+    if text == "0":
+        return "0"
+    if count <= point <= 21:
+        shown = text + "0" * (point - count)
+    elif 0 < point <= 21:
+        shown = f"{text[:point]}.{text[point:]}"
+    elif -6 < point <= 0:
+        shown = f"0.{'0' * -point}{text}"
+    else:
+        mantissa = text if count == 1 else f"{text[0]}.{text[1:]}"
+        shown = f"{mantissa}e{'+' if point > 0 else '-'}{abs(point - 1)}"
+    return ("-" if sign else "") + shown
+
+
+#: What a JavaScript engine prints, at the edges of the rule and where digits are hard to get right.
+JAVASCRIPT = {
+    999999999999999900000.0: "999999999999999900000", 1e21: "1e+21",
+    123456789012345680000.0: "123456789012345680000", 0.000001: "0.000001", 0.00000099: "9.9e-7", 1e-7: "1e-7",
+    0.000001234: "0.000001234", 5e-324: "5e-324", 2.2250738585072014e-308: "2.2250738585072014e-308",
+    1.7976931348623157e308: "1.7976931348623157e+308", 0.1 + 0.2: "0.30000000000000004", 4.35: "4.35", 1 / 3: "0.3333333333333333",
+    9007199254740992.0: "9007199254740992", 9007199254740994.0: "9007199254740994", 1.8014398509481984e16: "18014398509481984",
+    144115188075855870.0: "144115188075855870", 4.5e15: "4500000000000000", 100.0: "100", -0.0: "0", -1e-7: "-1e-7",
+    1.5e300: "1.5e+300", 123e-20: "1.23e-18", 0.5: "0.5", 1e5: "100000", 1.1e20: "110000000000000000000",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "text"), JAVASCRIPT.items())
+def test_hard_numbers_are_written_as_javascript_writes_them(value, text):
+    assert number_text(value) == ecmascript(value) == text
+
+
+@settings(max_examples=500, database=None)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_any_number_is_written_by_the_rule_of_javascript(value):
+    assert number_text(value) == canonical_text(value) == compact_json(value) == ecmascript(value)
+    assert compact_json([value, {"k": value}]) == f'[{ecmascript(value)},{{"k":{ecmascript(value)}}}]'
+
+
 # Compact JSON -----------------------------------------------------------------------------------------------------
 
 
@@ -100,6 +147,41 @@ def test_compact_json_writes_numbers_in_canonical_form():
         "[0.00001,1e+21,1000000000000000000000000000000,0,true,false]"
     )
     assert compact_json(1.0) == "1"
+
+
+TRICKY = st.sampled_from(["1.0", "e-5", "NaN", "Infinity", '"1.0"', '\\"2.0', "1.0,", "]", "e+", "\\", "é"]) | st.text(
+    max_size=6
+)
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([1.0, 1e-5, 1e21, -0.0])
+VALUES = st.recursive(
+    NUMBERS | TRICKY | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TRICKY, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def written(value):
+    """The same, member by member."""
+    if isinstance(value, dict):
+        return (
+            "{"
+            + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{written(item)}" for key, item in value.items())
+            + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "]"
+    return number_text(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+@settings(max_examples=500, database=None)
+@given(VALUES)
+def test_text_that_looks_like_a_number_changes_nothing_about_numbers(value):
+    assert compact_json(value) == written(value)
+
+
+def test_half_a_surrogate_pair_is_escaped_and_the_rest_is_utf8():
+    assert compact_json(["\ud800é", {"\udfff": "😀"}]) == r'["\ud800é",{"\udfff":"😀"}]'
+    compact_json("\ud800").encode()
 
 
 @pytest.mark.parametrize("value", [{"a": [1, {"b": None}], "": "x"}, [[], {}, [[]]], "x", 3, None, {"é": [True, -1.5]}])

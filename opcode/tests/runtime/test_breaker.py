@@ -7,7 +7,7 @@ import pytest
 
 from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import ActionError, Failure
-from opcode_kernel.runtime.breaker import COOLDOWN, Breakers
+from opcode_kernel.runtime.breaker import COOLDOWN, MOST, Breakers
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +100,16 @@ def test_a_probe_without_a_verdict_gives_its_place_back():
     breakers.release("a", "h")
     breakers.release("a", "unknown")
     assert breakers.admit("a", "h", COOLDOWN)
+
+
+def test_no_more_than_1024_circuits_are_remembered_and_the_latest_failures_stay():
+    breakers = opened()
+    for number in range(MOST + 10):
+        breakers.report("a", f"h{number}", BROKEN, 0)
+        breakers.report("a", "h", BROKEN, 0) if number % 500 == 0 else None
+    assert len(breakers._circuits) == MOST
+    assert ("a", "h0") not in breakers._circuits
+    assert ("a", f"h{MOST + 9}") in breakers._circuits
 
 
 def step(**params):

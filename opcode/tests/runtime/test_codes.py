@@ -11,7 +11,7 @@ import pytest
 import opcode_assert
 import opcode_fs
 import opcode_shell
-from opcode_kernel import OpcodeError, PathRules, Policy, ShellRules, open_vault
+from opcode_kernel import IsolationRules, OpcodeError, PathRules, Policy, ProcessLimits, open_vault
 from opcode_kernel.errors import CODES, NOT_RETRYABLE, ConflictError, Failure, StoreError, is_retryable
 
 pytestmark = pytest.mark.anyio
@@ -130,9 +130,7 @@ NEVERTHELESS = {"INTERPOLATION_ERROR", "VAULT_ERROR"}
 
 @pytest.mark.parametrize("code", CASES)
 async def test_each_code_is_produced_with_its_flag(world, code):
-    policy = Policy(
-        paths=PathRules(deny=("/etc",)), shell=ShellRules(limits={"max_open_files": -5}), hosts=Policy().hosts
-    )
+    policy = Policy(paths=PathRules(deny=("/etc",)), isolation=IsolationRules(limits=ProcessLimits(max_open_files=-5)))
     registry = world.registry_with(opcode_assert, opcode_fs, opcode_shell)
     async with world.engine(registry=registry, policy=policy) as engine:
         with anyio.fail_after(20):

@@ -12,7 +12,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from opcode_kernel.errors import VaultError
-from opcode_kernel.runtime.redaction import Redactor
+from opcode_kernel.runtime.vault import keys, open_vault
 
 pytestmark = pytest.mark.anyio
 
@@ -136,22 +136,131 @@ async def test_a_caller_cannot_smuggle_a_reference_in(world):
     assert world.seen["a"] == [{"t": "${{secrets.TOKEN}}"}]
 
 
-def test_short_values_are_not_searched_for():
-    redactor = Redactor()
-    redactor.add("abc")
-    assert not redactor
-    assert redactor.value({"a": "abc"}) == {"a": "abc"}
+# With a vault that can be asked before anything runs ----------------------------------------------------------------------
 
 
-def test_longer_secrets_win_over_those_inside_them():
-    redactor = Redactor()
-    redactor.add("word")
-    redactor.add("password")
-    redactor.add("password")
-    assert redactor.text("my password, a word") == "my ***, a ***"
+@pytest.fixture
+async def vault(world, monkeypatch):
+    monkeypatch.setattr(keys, "ITERATIONS", keys.ITERATIONS_ALLOWED.start)
+    vault = await open_vault(world.store, "pass")
+    await vault.set("TOKEN", SECRET)
+    return vault
 
 
-def test_tuples_are_masked_like_lists():
-    redactor = Redactor()
-    redactor.add("secret")
-    assert redactor.value(("a secret", 1, None)) == ["a ***", 1, None]
+async def ended(engine, steps, params=None, name="t", **definition):
+    await engine.define(name, {"steps": steps, **definition}, agent_id="me")
+    with anyio.fail_after(10):
+        return await engine.run(name, agent_id="me", params=params)
+
+
+USE = {"id": "use", "action": "fake.note", "params": {"t": "${{secrets.TOKEN}}"}}
+
+
+async def test_what_came_back_before_the_secret_was_first_used_is_masked_too(world, vault):
+    early = {"id": "early", "action": "fake.pure", "params": {"value": {"found": "${{inputs.found}}"}}}
+    emit = {"id": "emit", "action": "fake.emit", "params": {"type": "my.thing", "payload": {"t": "${{inputs.found}}"}}}
+    async with world.engine(vault=vault) as engine:
+        await engine.define("t", {"steps": [early, emit, {**USE, "depends_on": ["early", "emit"]}]}, agent_id="me")
+        result = await engine.run("t", agent_id="me", params={"found": f"in a file: {SECRET}"})
+    assert result["status"] == "completed"
+    assert_hidden(world, result, await world.all_events())
+
+
+async def test_a_caller_who_names_the_value_gets_it_used_and_not_stored(world, vault):
+    steps = [USE, {"id": "a", "action": "fake.note", "params": {"all": "${{inputs.deep}}", "t": "<${{inputs.t}}>"}}]
+    params = {"t": f"Bearer {SECRET}!", "deep": {"k": [SECRET, 1], SECRET: forms()["base64"]}}
+    async with world.engine(vault=vault) as engine:
+        result = await ended(engine, steps, params)
+        again = await engine.run("t", agent_id="me", params=params, idempotency_key="once")
+        assert await engine.run("t", agent_id="me", params=params, idempotency_key="once") == again
+        status = await engine.status(result["workflow_id"])
+    assert world.seen["a"][0] == {"all": {"k": [SECRET, 1], "***": "***"}, "t": f"<Bearer {SECRET}!>"}
+    assert status["params"] == {"t": "Bearer ***!", "deep": {"k": ["***", 1], "***": "***"}}
+    assert_hidden(world, [result, again], await world.all_events())
+
+
+async def test_a_run_without_the_secret_is_left_as_it_is(world, vault):
+    async with world.engine(vault=vault) as engine:
+        await ended(engine, [USE])
+        plain = {"id": "a", "action": "fake.pure", "params": {"value": SECRET}}
+        result = await ended(engine, [plain], name="plain")
+        assert engine.secrets.known.text(SECRET) == "***"
+    assert result["output"] == SECRET
+
+
+async def test_after_a_restart_what_comes_back_is_still_masked(world, vault):
+    wait = {"id": "wait", "type": "wait", "depends_on": ["use"], "config": {"signal": "go"}}
+    late = {"id": "late", "action": "fake.pure", "depends_on": ["wait"], "params": {"value": "${{steps.wait.output}}"}}
+    async with world.engine(vault=vault) as engine:
+        run_id = (await ended(engine, [USE, wait, late]))["workflow_id"]
+    async with world.engine(vault=vault) as engine:
+        with anyio.fail_after(10):
+            result = await engine.signal(
+                run_id,
+                "data",
+                payload={"signal": "go", "text": f"see {SECRET}", SECRET: forms()["url"]},
+                reasoning=SECRET,
+            )
+            status = await engine.status(run_id)
+    assert status["status"] == "completed"
+    assert status["steps"]["late"]["output"]["payload"]["text"] == "see ***"
+    assert_hidden(world, [result, status], await world.all_events())
+
+
+@pytest.mark.parametrize(
+    "value", ["12345678", "-----KEY-----\n" + "\n".join(f"line{n:02}of-this-secret" for n in range(20)), "pin1"]
+)
+async def test_numbers_long_texts_and_short_ones_are_masked(world, vault, value):
+    await vault.set("TOKEN", value)
+    echo = {
+        "id": "a",
+        "action": "fake.crash",
+        "params": {"message": f"said {value}"},
+        "on_error": {"strategy": "ignore"},
+    }
+    number = {"id": "n", "action": "fake.pure", "params": {"value": {"n": 12345678, "more": [value.splitlines()[-1]]}}}
+    async with world.engine(vault=vault) as engine:
+        result = await ended(engine, [USE, echo, number])
+    assert result["steps"]["n"]["output"] == {"n": "***" if value == "12345678" else 12345678, "more": ["***"]}
+    shown = repr(result) + repr([event.payload for event in await world.all_events()])
+    assert value.splitlines()[-1] not in shown
+
+
+async def test_keys_and_texts_around_it_are_masked_on_the_way_to_a_child_which_still_gets_the_value(world, vault):
+    child = [{"id": "c", "action": "fake.note", "params": {"t": "${{inputs.t}}"}}]
+    params = {"t": "<${{secrets.TOKEN}}>", "deep": [{"k": "${{secrets.TOKEN}}"}], "spelt": forms()["hex"]}
+    async with world.engine(vault=vault) as engine:
+        await engine.define("child", {"steps": child}, agent_id="me")
+        await ended(
+            engine, [{"id": "run", "action": "workflow.run", "params": {"template_name": "child", "params": params}}]
+        )
+    assert world.seen["run.c" if "run.c" in world.seen else "c"] == [{"t": f"<{SECRET}>"}]
+    (given,) = [row.input_params for row in world.store._runs.values() if row.template_name == "child"]
+    assert given == {"t": "<***>", "deep": [{"k": "***"}], "spelt": "***"}
+
+
+async def test_an_action_that_is_refused_a_secret_leaves_a_trace_and_did_not_run(world, vault):
+    await vault.set("TOKEN", SECRET, templates=["other"])
+    async with world.engine(vault=vault) as engine:
+        result = await ended(engine, [USE])
+    assert result["steps"]["use"]["error"]["details"]["cause"]["code"] == "PERMISSION_DENIED"
+    assert world.ran() == []
+    assert [(use.action, use.step_id) for use in await world.store.secret_uses(limit=1)] == [("refuse", "use")]
+
+
+async def test_a_default_stands_in_for_a_secret_that_does_not_exist_and_for_no_other_failure(world, vault):
+    steps = [
+        {
+            "id": "a",
+            "action": "fake.note",
+            "params": {"t": "${{secrets.NONE ?? 'none'}}", "u": "${{secrets.TOKEN ?? 1}}"},
+        }
+    ]
+    async with world.engine(vault=vault) as engine:
+        await ended(engine, steps)
+        assert world.seen["a"] == [{"t": "none", "u": SECRET}]
+        row = await world.store.secret("TOKEN")
+        await world.store.put_secret(row._replace(value=row.value[:-1]))
+        result = await engine.run("t", agent_id="me")
+    assert result["steps"]["a"]["error"]["details"]["cause"]["code"] == "VAULT_ERROR"
+    assert [use.name for use in await world.store.secret_uses() if use.action == "resolve"] == ["TOKEN", "TOKEN"]

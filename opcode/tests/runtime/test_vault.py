@@ -12,8 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from opcode_kernel.errors import DefinitionError, NotFoundError, VaultError
-from opcode_kernel.runtime import vault as module
-from opcode_kernel.runtime.vault import MAX_VALUE, Vault, open_vault
+from opcode_kernel.runtime.vault import MAX_VALUE, Vault, keys, open_vault
 from opcode_kernel.store.base import SecretRow
 from opcode_kernel.store.memory import MemoryStore
 from opcode_kernel.store.tortoise import SqlStore
@@ -29,7 +28,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Derive new keys with the fewest rounds that are accepted."""
-    monkeypatch.setattr(module, "_ITERATIONS", module._ITERATIONS_ALLOWED.start)
+    monkeypatch.setattr(keys, "ITERATIONS", keys.ITERATIONS_ALLOWED.start)
 
 
 @pytest.fixture
@@ -216,7 +215,7 @@ async def test_lost_parameters_do_not_start_a_second_vault(store: MemoryStore, v
 async def test_no_repr_and_no_stored_byte_shows_a_secret(store: MemoryStore, vault: Vault) -> None:
     await vault.set("A", "hunter2")
     row = await store.secret("A")
-    shown = f"{vault!r} {vault} {vault._key!r} {row!r} {await store.get_meta('vault')}"
+    shown = f"{vault!r} {vault} {vault.opened!r} {vault.opened.key!r} {row!r} {await store.get_meta('vault')}"
     assert "hunter2" not in shown
     assert "correct horse" not in shown
 

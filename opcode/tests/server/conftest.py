@@ -14,6 +14,7 @@ import pytest
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import ConflictError, DefinitionError, NotFoundError
 from opcode_kernel.plugin.manager import Registry, registry_of
+from opcode_kernel.runtime.secrets import Secrets
 from opcode_kernel.server import logs
 from opcode_kernel.server.app import Application
 from opcode_kernel.server.http_server import http_server
@@ -38,6 +39,7 @@ class FakeEngine:
     notifier: Any = None
     registry: Registry = field(default_factory=registry_of)
     store: Any = None
+    secrets: Secrets = field(default_factory=lambda: Secrets(None))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     gate: anyio.Event | None = None
     finished: int = 0

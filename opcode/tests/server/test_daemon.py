@@ -260,6 +260,24 @@ def test_a_hang_up_reloads_the_level_and_names_what_needs_a_restart(start, tmp_p
     assert daemon.end(signal.SIGTERM) == 0
 
 
+async def test_a_hang_up_puts_path_rules_into_force(start, tmp_path):
+    daemon = start(OPCODE_PLUGINS="steps,fs")
+    url = daemon.ready()
+    (tmp_path / "f").write_text("x")
+    steps = [{"id": "r", "action": "fs.read", "params": {"path": str(tmp_path / "f")}}]
+    await call(url, "opcode.define", name="read", definition={"steps": steps}, agent_id="tester")
+    assert (await call(url, "opcode.run", template_name="read", agent_id="tester"))["status"] == "completed"
+    rules = {"fs": {"deny_paths": [str(tmp_path)]}, "shell": {"timeout": "5s"}}
+    (tmp_path / "home/settings.json").write_text(json.dumps(rules))
+    daemon.process.send_signal(signal.SIGHUP)
+    assert daemon.wait_for("settings reloaded")["changed"] == ["fs", "shell"]
+    assert daemon.wait_for("these settings take effect after a restart")["settings"] == ["shell"]
+    answer = await call(url, "opcode.run", template_name="read", agent_id="tester")
+    assert answer["status"] == "failed"
+    assert answer["steps"]["r"]["error"]["code"] == "PATH_DENIED"
+    assert daemon.end(signal.SIGTERM) == 0
+
+
 def test_install_tells_the_live_server_and_define_goes_through_it(start, tmp_path):
     daemon = start()
     daemon.ready()

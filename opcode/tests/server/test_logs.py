@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -10,6 +11,7 @@ import anyio
 import pytest
 
 from opcode_kernel.errors import OpcodeError
+from opcode_kernel.runtime.redaction import Redactor, watch
 from opcode_kernel.server import logs
 from opcode_kernel.server.calls import open_calls
 
@@ -51,6 +53,14 @@ def test_clients_for_http_do_not_tell_of_every_request():
     logs.configure("info", stream=stream)
     for name in ("httpx", "httpx2"):
         logging.getLogger(name).info("POST /message?sessionId=s")
+    assert lines(stream) == []
+
+
+def test_headers_on_the_wire_are_written_at_no_level():
+    stream = io.StringIO()
+    logs.configure("debug", stream=stream)
+    for name in ("httpcore2.http2", "hpack.hpack"):
+        logging.getLogger(name).debug("authorization: Bearer abc")
     assert lines(stream) == []
 
 
@@ -103,3 +113,84 @@ async def test_settling_waits_for_the_last_call():
         assert calls.in_flight == 1
         gate.set()
     assert calls.in_flight == 0
+
+
+# Secrets -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def known():
+    redactor = watch(Redactor())
+    redactor.add(SECRET)
+    redactor.add("12345678")
+    return redactor
+
+
+SECRET = 'hun"ter\\22\nand more'
+
+
+class Loud:
+    def __repr__(self):
+        return f"<Loud {SECRET!r}>"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"a": SECRET}, {"a": [{"b": {"c": f"<{SECRET}>"}}]}, {SECRET: 1}, {"a": Loud()}, {"a": SECRET.encode()},
+        {"a": json.dumps({"k": SECRET})}, {"a": repr(SECRET)}, {"a": ("x", SECRET)}, {"a": {SECRET}}, {"n": 12345678},
+        {"a": base64.b64encode(b"u:" + SECRET.encode()).decode()}, {"a": ValueError(SECRET)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_known_secret_is_masked_wherever_it_stands_in_a_record(known, fields):
+    stream = io.StringIO()
+    logs.configure("info", stream=stream)
+    logs.get_logger().info(f"said {SECRET}", **fields)
+    (record,) = lines(stream)
+    assert record["msg"] == "said ***"
+    assert "***" in json.dumps({key: value for key, value in record.items() if key != "msg"})
+    for part in ("hun", "ter", "and more", "12345678", "dGVy"):
+        assert part not in stream.getvalue()
+
+
+def test_a_known_secret_is_masked_in_tracebacks_bound_ids_and_records_of_libraries(known):
+    stream = io.StringIO()
+    logs.configure("info", stream=stream)
+    with logs.bind(agent_id=SECRET):
+        try:
+            try:
+                raise KeyError(SECRET)
+            except KeyError as error:
+                raise RuntimeError(f"no {SECRET}") from error
+        except RuntimeError:
+            logs.get_logger().exception("crashed")
+            logging.getLogger("library").exception("failed with %s", SECRET, extra={"what": [SECRET]})
+    assert len(lines(stream)) == 2
+    assert "RuntimeError: no ***" in stream.getvalue()
+    assert "hun" not in stream.getvalue().replace("hundred", "")
+    assert "ter" not in json.dumps([record.get("what") for record in lines(stream)])
+
+
+def test_a_secret_that_lies_across_two_fields_is_withheld_with_the_record():
+    redactor = watch(Redactor())
+    redactor.add('ping","b":"pong')
+    stream = io.StringIO()
+    logs.configure("info", stream=stream)
+    logs.get_logger().info("look", a="ping", b="pong")
+    (record,) = lines(stream)
+    assert (record["msg"], record["note"]) == ("***", "a record that showed a secret was withheld")
+    assert "pong" not in stream.getvalue()
+
+
+def test_time_and_level_are_not_taken_for_secrets():
+    redactor = watch(Redactor())
+    stream = io.StringIO()
+    logs.configure("info", stream=stream)
+    logs.get_logger().info("look")
+    year = str(lines(stream)[0]["time"])[:4]
+    redactor.add(year)
+    redactor.add("INFO")
+    logs.get_logger().info("look", year=year)
+    assert str(lines(stream)[1]["time"]).startswith(year)
+    assert (lines(stream)[1]["level"], lines(stream)[1]["year"]) == ("INFO", "***")

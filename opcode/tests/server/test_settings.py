@@ -143,6 +143,33 @@ def test_the_vault_key_is_taken_out_of_the_environment(home, tmp_path):
         assert key not in repr(settings)
 
 
+def test_every_variable_of_the_vault_is_taken_out_even_if_one_is_refused(home, tmp_path):
+    keys = {"OPCODE_VAULT_KEY": "phrase-1", "OPCODE_VAULT_KEY_NEW": "phrase-2", "OPCODE_VAULT_KEY_PREVIOUS": "phrase-3"}
+    environ = {"OPCODE_HOME": str(home), **keys}
+    settings = load_settings(None, environ)
+    assert set(environ) == {"OPCODE_HOME"}
+    assert settings.vault_keys.others() == ["phrase-2", "phrase-3"]
+    assert not any(key in repr(settings) for key in keys.values())
+    environ = {"OPCODE_HOME": str(home), **keys, "OPCODE_VAULT_KEY_NEW_FILE": "x"}
+    with pytest.raises(SettingsError, match="OPCODE_VAULT_KEY_NEW and OPCODE_VAULT_KEY_NEW_FILE are both set"):
+        load_settings(None, environ)
+    assert set(environ) == {"OPCODE_HOME"}
+
+
+def test_the_file_of_a_passphrase_is_read_again_and_kept_from_actions(home, tmp_path):
+    file = tmp_path / "key"
+    file.write_text("old\n", encoding="utf-8")
+    settings = load(home, OPCODE_VAULT_KEY_FILE=str(file))
+    assert settings.vault_keys.others() == []
+    file.write_text("new\n", encoding="utf-8")
+    assert settings.vault_keys.others() == ["new"]
+    file.unlink()
+    assert settings.vault_keys.others() == []
+    assert str(file) in settings.vault_keys.hidden(settings.policy).paths.deny
+    plain = load(home, OPCODE_VAULT_KEY="x")
+    assert plain.vault_keys.hidden(plain.policy) is plain.policy
+
+
 def test_two_vault_keys_a_missing_or_an_empty_file_are_refused(home, tmp_path):
     with pytest.raises(SettingsError, match="both set"):
         load(home, OPCODE_VAULT_KEY="a", OPCODE_VAULT_KEY_FILE="b")
@@ -200,9 +227,38 @@ def test_a_limit_of_nothing_is_refused(home, name):
 def test_what_differs_between_two_settings_is_listed(home):
     before, after = load(home), load(home, OPCODE_LOG_LEVEL="debug", OPCODE_POOL_SIZE="4")
     assert before.changed(after) == ["log_level", "pool_size"]
+    after = load(home, OPCODE_FS_MAX_READ_BYTES="1MB", OPCODE_HTTP_EGRESS="public")
+    assert before.changed(after) == ["fs", "http"]
 
 
 def test_a_port_chosen_by_the_system_reaches_the_policy(home):
     settings = load(home, {"listen_addr": "127.0.0.1:0"}).at_port(4321)
     assert settings.client_url == "http://127.0.0.1:4321"
     assert ("localhost", 4321) in settings.policy.hosts.own_addresses
+
+
+def test_external_plugins_are_read_with_every_problem_and_no_value_that_may_be_secret(home):
+    write(home, {"plugins": [{"name": "Bad", "command": "x"}, {"name": "http", "url": "http://u:hunter2@h/"}]})
+    with pytest.raises(SettingsError) as caught:
+        load(home)
+    lines = caught.value.message.splitlines()
+    assert [line.partition(": ")[2].partition(":")[0] for line in lines] == [
+        "plugins[0].name",
+        "plugins[1].name",
+        "plugins[1].url",
+    ]
+    assert all(line.startswith(f"{home / 'settings.json'}, line 2, plugins: ") for line in lines)
+    assert "hunter2" not in caught.value.message
+    write(home, {"plugins": [{"name": "files", "command": "server", "env": {"T": "${{secrets.T}}"}}]})
+    (plugin,) = load(home).plugins
+    assert (plugin.id, plugin.env) == ("files", {"T": "${{secrets.T}}"})
+
+
+def test_a_list_of_names_under_plugins_is_refused_with_the_key_that_is_meant(home):
+    write(home, {"plugins": ["steps", "fs"]})
+    with pytest.raises(SettingsError, match="to choose among the installed plugins, use plugins_only"):
+        load(home)
+    write(home, {"plugins_only": ["steps"]})
+    assert load(home).plugins_only == ("steps",)
+    chosen = load(home, OPCODE_PLUGINS="fs,http")
+    assert (chosen.plugins_only, chosen.plugins) == (("fs", "http"), ())

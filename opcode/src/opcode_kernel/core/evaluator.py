@@ -59,7 +59,8 @@ class Program(Protocol):
 class Evaluator(Protocol):
     """One expression language, found by `name`: `cel`, `jq`, `expr`.
 
-    One that holds something (a child process) may have `close()`; the engine calls it when it closes.
+    One that holds something (a child process) may have `close()`; the engine calls it when it closes. One that counts may
+    have `limit(seconds, cost)`: the engine tells it what one evaluation may take, before it compiles anything.
     """
 
     name: str

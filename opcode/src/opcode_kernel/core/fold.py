@@ -14,7 +14,7 @@ from opcode_kernel.core import step_fold, wait_fold
 from opcode_kernel.core.commands import StartTimer
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import begin_ending, bring_back, create, open_blocks, recount, reset
-from opcode_kernel.core.interpolation import restore_holes
+from opcode_kernel.core.holes import restore_holes
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.state import (
     ACTIVE,

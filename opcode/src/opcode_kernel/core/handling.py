@@ -99,6 +99,7 @@ def _emit_failed(run: Run, node: Node, failure: Failure, extra: dict[str, Json])
     payload: dict[str, Json] = {"error": failure.message, "code": failure.code}
     if failure.details:
         payload["details"] = failure.details
+    payload["retryable"] = failure.retryable
     payload["attempt"] = node.attempt
     payload["duration_ms"] = 0 if node.started_at is None else (run.now - node.started_at) // MILLISECOND
     run.emit("step_failed", node, payload, {"error": failure.to_log(), **extra})

@@ -1,19 +1,18 @@
 """Templates: JSON values with `${{ ... }}` references, compiled once into closures and resolved many times.
 
 Resolving works on the tree, never on serialised text, and what is substituted is data: it is not scanned again.
-Secrets are not known here. They stay *holes*: `resolve` yields `Hole` objects, `split_holes` turns the result into
-a masked value plus a separate list of holes, and `fill_holes` puts the values in just before an action runs. The list
-is kept apart from the value, so no data can imitate a hole. Source: spec 02 section 10.
+Secrets are not known here, they stay holes, see `holes.py`. Source: spec 02 section 10.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opcode_kernel.core.references import Reference, split_tokens
+from opcode_kernel.core.holes import Hole, Secret, split_holes
+from opcode_kernel.core.programs import QUOTES, escaped, left_open
+from opcode_kernel.core.readers import reader_of
+from opcode_kernel.core.references import MAX_TOKENS, Reference, split_tokens, too_many_tokens
 from opcode_kernel.core.text import canonical_text, compact_json
 from opcode_kernel.errors import DefinitionError, InterpolationError, Json
 
@@ -21,26 +20,13 @@ if TYPE_CHECKING:
     from opcode_kernel.core.scope import Scope
 
 Resolve = Callable[["Scope"], Any]
-MASK = "***"
 
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """The place of one secret inside a text."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """A text whose secrets are not filled in yet."""
-
-    parts: tuple[str | Secret, ...]
-
-    @property
-    def masked(self) -> str:
-        """The text with `***` where a secret belongs."""
-        return "".join(part if isinstance(part, str) else MASK for part in self.parts)
+#: Texts from this length on are counted as they are made; shorter ones cannot add up to much.
+_LONG_TEXT = 4_096
+#: So many values, each as large as may be, are still within the limit of what is resolved.
+_SURELY_SMALL = 2
+#: No limit is below this, so most templates need not look it up.
+_SMALL = 1 << 20
 
 
 class Absent:
@@ -60,7 +46,7 @@ class Template:
     def __init__(
         self, resolve: Resolve, references: tuple[Reference, ...], *, constant: bool, value: Json = None
     ) -> None:
-        #: Return the value in a scope, possibly with `Hole`s in it (raises `InterpolationError`).
+        #: Return the value in a scope, possibly with `Hole`s in it (raises `InterpolationError`, `DefinitionError`).
         self.resolve = resolve
         self.references = references
         self.constant = constant
@@ -74,260 +60,275 @@ def compile_template(value: Json, *, bound: frozenset[str] = frozenset()) -> Tem
     """Compile a JSON value.
 
     Texts under the top-level keys in `bound` hold program text: there a reference becomes a variable, see
-    `_compile_bound`.
+    `_Compiler.program`.
 
     Raises:
         InterpolationError: a reference cannot be read; `details.expression` shows it.
     """
-    references: list[Reference] = []
+    compiler = _Compiler()
     if bound and isinstance(value, dict):
-        members = [
-            (
-                _compile(key, references),
-                _compile_bound(item, references) if key in bound else _compile(item, references),
-            )
-            for key, item in value.items()
-        ]
-        resolve = _object(value, members)
+        members = {key: compiler.program(item) if key in bound else compiler.value(item) for key, item in value.items()}
+        resolve = compiler.object(value, members)
     else:
-        resolve = _compile(value, references)
+        resolve = compiler.value(value)
     if resolve is None:
         return Template(lambda scope: value, (), constant=True, value=value)
     if isinstance(value, str):  # inside objects and lists this is done where they are built
-        only = resolve
-        return Template(lambda scope: _whole(only(scope)), tuple(references), constant=False)
-    return Template(resolve, tuple(references), constant=False)
+        resolve = _present(resolve)
+    elif len(compiler.references) > _SURELY_SMALL:
+        resolve = _bounded(resolve)
+    return Template(resolve, tuple(compiler.references), constant=False)
 
 
-def _compile(value: Json, references: list[Reference]) -> Resolve | None:
-    """Return the closure for a value, or None when it is constant."""
-    if isinstance(value, str):
-        return _compile_text(value, references) if "${{" in value else None
-    if isinstance(value, dict):
-        return _object(value, [(_compile(k, references), _compile(v, references)) for k, v in value.items()])
-    if isinstance(value, list):
-        items = [_compile(item, references) for item in value]
-        if not any(items):
-            return None
-        pairs = [(item, raw) for item, raw in zip(items, value, strict=True)]
-        return lambda scope: [raw if item is None else _whole(item(scope)) for item, raw in pairs]
-    return None
+class _Compiler:
+    """Compiles the parts of one template. Each method returns None for what is constant."""
 
+    def __init__(self) -> None:
+        self.references: list[Reference] = []
 
-def _object(value: dict[str, Json], members: list[tuple[Resolve | None, Resolve | None]]) -> Resolve | None:
-    if not any(key or item for key, item in members):
+    def value(self, value: Json) -> Resolve | None:
+        if isinstance(value, str):
+            return self._text(value) if "${{" in value else None
+        if isinstance(value, dict):
+            return self.object(value, {key: self.value(item) for key, item in value.items()})
+        if isinstance(value, list):
+            return self._list(value, [self.value(item) for item in value])
         return None
-    entries = [(key, raw_key, item, raw) for (key, item), (raw_key, raw) in zip(members, value.items(), strict=True)]
+
+    def object(self, raw: dict[str, Json], members: dict[str, Resolve | None]) -> Resolve | None:
+        names = {key: self._text(key) for key in raw if "${{" in key}
+        changing = [(key, member) for key, member in members.items() if member is not None]
+        if names:
+            return _with_names(raw, members, names)
+        if not changing:
+            return None
+
+        def resolve(scope: Scope) -> dict[str, Any]:
+            result = raw.copy()
+            for key, member in changing:
+                found = member(scope)
+                result[key] = None if found is ABSENT else found
+            return result
+
+        return resolve
+
+    def _list(self, raw: list[Json], items: list[Resolve | None]) -> Resolve | None:
+        changing = [(index, item) for index, item in enumerate(items) if item is not None]
+        if not changing:
+            return None
+
+        def resolve(scope: Scope) -> list[Any]:
+            result = raw.copy()
+            for index, item in changing:
+                found = item(scope)
+                result[index] = None if found is ABSENT else found
+            return result
+
+        return resolve
+
+    def _text(self, text: str) -> Resolve:
+        parts = split_tokens(text)
+        if len(parts) == 1:
+            only = parts[0]
+            return (lambda scope: only) if isinstance(only, str) else self._reference(only)
+        pieces: list[Any] = ["" if isinstance(part, Reference) else part for part in parts]
+        reading = [(at, self._reference(part)) for at, part in enumerate(parts) if isinstance(part, Reference)]
+
+        def resolve(scope: Scope) -> str | Hole:
+            joined = pieces.copy()
+            for at, read in reading:
+                value = read(scope)
+                joined[at] = value if type(value) is str and len(value) <= _LONG_TEXT else _as_text(value, scope)
+            try:
+                return "".join(joined)
+            except TypeError:
+                return _with_holes(joined)
+
+        return resolve
+
+    def _reference(self, reference: Reference) -> Resolve:
+        """Return the lookup with default and cast applied."""
+        self.references.append(reference)
+        if len(self.references) > MAX_TOKENS:
+            raise too_many_tokens(reference.text)
+        if reference.namespace == "secrets":
+            as_json = reference.cast == "json"
+            hole = Hole((Secret(str(reference.path[0]), reference.has_default, reference.default, as_json),))
+            return lambda scope: hole
+        read = reader_of(reference)
+        if reference.has_default:
+            read = _with_default(read, reference.default)
+        match reference.cast:
+            case "text":
+                return lambda scope: _as_text(read(scope), scope)
+            case "json":
+                return lambda scope: _json_text(read(scope), scope)
+        return read
+
+    def program(self, value: Json) -> Resolve | None:
+        """Compile program text: a reference becomes a variable holding the typed value, so data cannot become code.
+
+        Inside a quoted literal of the program it becomes escaped text. The result is `{"text": ..., "values": {...}}`.
+        """
+        if not isinstance(value, str) or "${{" not in value:
+            return None
+        pieces: list[tuple[str | Resolve, str]] = []
+        opened = ""
+        for part in split_tokens(value):
+            if isinstance(part, str):
+                opened = left_open(part, opened)
+                pieces.append((part, ""))
+            else:
+                pieces.append((self._reference(part), opened if opened in QUOTES else ""))
+
+        def resolve(scope: Scope) -> dict[str, Any]:
+            texts: list[str] = []
+            values: dict[str, Any] = {}
+            for piece, inside_of in pieces:
+                if isinstance(piece, str):
+                    texts.append(piece)
+                elif inside_of:
+                    inside = _as_text(piece(scope), scope)
+                    texts.append(escaped(inside if isinstance(inside, str) else inside.masked, inside_of))
+                else:
+                    name = f"__v{len(values)}"
+                    values[name] = _present(piece)(scope)
+                    texts.append(f" {name} ")
+            return {"text": "".join(texts), "values": values}
+
+        return resolve
+
+
+def _with_names(raw: dict[str, Json], members: dict[str, Resolve | None], names: dict[str, Resolve]) -> Resolve:
+    """Return the closure for an object of which keys, too, are only known in a scope."""
+    entries = [(key, names.get(key), members[key], item) for key, item in raw.items()]
 
     def resolve(scope: Scope) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for key, raw_key, item, raw in entries:
-            name = raw_key if key is None else _as_text(key(scope))
-            if isinstance(name, Hole):
+        for key, name, member, constant in entries:
+            found = key if name is None else _as_text(name(scope), scope)
+            if isinstance(found, Hole):
                 raise InterpolationError("a secret may not be part of an object key")
-            if name in result:
-                raise DefinitionError(f"the key {name!r} appears twice after its references were resolved")
-            result[name] = raw if item is None else _whole(item(scope))
+            if found in result:
+                raise DefinitionError(f"the key {found[:80]!r} appears twice after its references were resolved")
+            result[found] = constant if member is None else _present(member)(scope)
         return result
 
     return resolve
 
 
-def _whole(value: Any) -> Any:
-    return None if value is ABSENT else value
+def _present(resolve: Resolve) -> Resolve:
+    def present(scope: Scope) -> Any:
+        value = resolve(scope)
+        return None if value is ABSENT else value
+
+    return present
 
 
-def _compile_text(text: str, references: list[Reference]) -> Resolve | None:
-    parts = split_tokens(text)
-    if len(parts) == 1:
-        only = parts[0]
-        if isinstance(only, str):
-            return lambda scope: only
-        references.append(only)
-        return _compile_reference(only)
-    compiled: list[str | Resolve] = []
-    for part in parts:
-        if isinstance(part, str):
-            compiled.append(part)
-        else:
-            references.append(part)
-            compiled.append(_compile_reference(part))
-
-    def resolve(scope: Scope) -> str | Hole:
-        return _join([part if isinstance(part, str) else _as_text(part(scope)) for part in compiled])
-
-    return resolve
-
-
-def _join(pieces: list[str | Hole]) -> str | Hole:
-    if not any(isinstance(piece, Hole) for piece in pieces):
-        return "".join(pieces)  # type: ignore[arg-type]
+def _with_holes(pieces: list[str | Hole]) -> Hole:
     parts: list[str | Secret] = []
     for piece in pieces:
         parts.extend((piece,) if isinstance(piece, str) else piece.parts)
-    return Hole(tuple(parts))
+    return Hole(tuple(part for part in parts if part != ""))
 
 
-def _as_text(value: Any) -> str | Hole:
+def _as_text(value: Any, scope: Scope) -> str | Hole:
     if value is ABSENT:
         return ""
     if isinstance(value, Hole):
         return value
-    masked, holes = split_holes(value)
-    if holes:
+    if scope.state.has_holes and split_holes(value)[1]:
         raise InterpolationError("an object that holds a secret cannot be placed inside a text")
-    return canonical_text(masked)
+    try:
+        return _counted(canonical_text(value), scope)
+    except RecursionError:
+        raise _too_deep() from None
 
 
-def _compile_reference(reference: Reference) -> Resolve:
-    """Return the lookup with default and cast applied."""
-    if reference.namespace == "secrets":
-        hole = Hole((Secret(str(reference.path[0])),))
-        return lambda scope: hole
-    read: Resolve = _with_default(reference) if reference.has_default else lambda scope: scope.read(reference)
-    if reference.cast == "text":
-        return lambda scope: _as_text(read(scope))
-    if reference.cast == "json":
-        return lambda scope: _json_text(_whole(read(scope)))
-    return read
+def _json_text(value: Any, scope: Scope) -> str | Hole:
+    if isinstance(value, Hole):
+        hole = value.as_json()
+        if hole is None:
+            raise InterpolationError("a text of which a secret is only a part cannot be cast to json")
+        return hole
+    if scope.state.has_holes and split_holes(value)[1]:
+        raise InterpolationError("an object that holds a secret cannot be cast to json")
+    try:
+        return _counted(compact_json(None if value is ABSENT else value), scope)
+    except RecursionError:
+        raise _too_deep() from None
 
 
-def _with_default(reference: Reference) -> Resolve:
-    default = reference.default
+def _too_deep() -> InterpolationError:
+    return InterpolationError("expected a value that nests less deeply, found one that cannot be written as text")
 
-    def read(scope: Scope) -> Any:
+
+def _with_default(read: Resolve, default: Json) -> Resolve:
+    def with_default(scope: Scope) -> Any:
         try:
-            value = scope.read(reference)
+            value = read(scope)
         except InterpolationError:
             return default
         return default if value is None or value is ABSENT else value
 
-    return read
+    return with_default
 
 
-def _json_text(value: Any) -> str:
-    masked, holes = split_holes(value)
-    if holes:
-        raise InterpolationError("a secret cannot be cast to json")
-    return compact_json(masked)
+# Size -----------------------------------------------------------------------------------------------------------------
 
 
-_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'?|"(?:\\.|[^"\\])*"?|`[^`]*`?""")
+def _bounded(resolve: Resolve) -> Resolve:
+    """Return the closure that refuses to hand out more than a template may become."""
+
+    def bounded(scope: Scope) -> Any:
+        value = resolve(scope)
+        if _size(value, _SMALL) > _SMALL:
+            limit = scope.state.plan.limits.resolved_size
+            _check_size(_size(value, limit), scope)
+        return value
+
+    return bounded
 
 
-def _compile_bound(value: Json, references: list[Reference]) -> Resolve | None:
-    """Compile program text: a reference becomes a variable holding the typed value, so data cannot become code.
-
-    Inside a quoted literal of the program it becomes escaped text. The result is `{"text": ..., "values": {...}}`.
-    """
-    if not isinstance(value, str) or "${{" not in value:
-        return None
-    pieces: list[tuple[str | Resolve, bool]] = []
-    source = ""
-    for part in split_tokens(value):
-        if isinstance(part, str):
-            source += part
-            pieces.append((part, False))
-        else:
-            references.append(part)
-            pieces.append((_compile_reference(part), _ends_inside_quotes(source)))
-            source += "x"
-
-    def resolve(scope: Scope) -> dict[str, Any]:
-        text = ""
-        values: dict[str, Any] = {}
-        for piece, quoted in pieces:
-            if isinstance(piece, str):
-                text += piece
-            elif quoted:
-                inside = _as_text(piece(scope))
-                text += (inside if isinstance(inside, str) else inside.masked).translate(_ESCAPES)
-            else:
-                name = f"__v{len(values)}"
-                values[name] = _whole(piece(scope))
-                text += f" {name} "
-        return {"text": text, "values": values}
-
-    return resolve
+def _size(value: Any, most: int) -> int:
+    """Return about how many characters a value has as JSON; beyond `most` it is not looked at any further."""
+    size = 0
+    pending = [value]
+    for item in pending:
+        if type(item) is dict:
+            for key, inner in item.items():
+                size += len(key) + 4
+                if type(inner) is str:
+                    size += len(inner)
+                elif type(inner) in _CONTAINERS:
+                    pending.append(inner)
+        elif type(item) is list:
+            size += 2 * len(item)
+            for inner in item:
+                if type(inner) is str:
+                    size += len(inner)
+                elif type(inner) in _CONTAINERS:
+                    pending.append(inner)
+        if size > most:
+            break
+    return size
 
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", '"': '\\"', "`": "'", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_CONTAINERS = frozenset({dict, list})
 
 
-def _ends_inside_quotes(source: str) -> bool:
-    inside = False
-    for match in _QUOTED.finditer(source):
-        inside = match.end() == len(source) and not (len(match[0]) > 1 and match[0][-1] == match[0][0])
-    return inside
+def _counted(text: str, scope: Scope) -> str:
+    """Return a text that was made of a value, counted: so much work is done for one template, and no more."""
+    if len(text) > _LONG_TEXT:
+        scope.written += len(text)
+        _check_size(scope.written, scope)
+    return text
 
 
-#: One hole of a masked value: where it stands, and its text as literal parts and secret names.
-HoleAt = list[Any]
-
-
-def split_holes(value: Any) -> tuple[Json, list[HoleAt]]:
-    """Return the value with `***` for every secret, and where the holes are: `[[path, [part | {"secret": n}]]]`.
-
-    Both are JSON. A value without holes is returned as it is, not copied.
-    """
-    holes: list[HoleAt] = []
-    _find_holes(value, [], holes)
-    return (_masked(value), holes) if holes else (value, holes)
-
-
-def _find_holes(value: Any, path: list[str | int], holes: list[HoleAt]) -> None:
-    if isinstance(value, Hole):
-        parts = [part if isinstance(part, str) else {"secret": part.name} for part in value.parts]
-        holes.append([list(path), parts])
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(item, dict | list | Hole):
-                _find_holes(item, [*path, key], holes)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            if isinstance(item, dict | list | Hole):
-                _find_holes(item, [*path, index], holes)
-
-
-def _masked(value: Any) -> Json:
-    if isinstance(value, Hole):
-        return value.masked
-    if isinstance(value, dict):
-        return {key: _masked(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item) for item in value]
-    return value
-
-
-def restore_holes(masked: Json, holes: list[HoleAt]) -> Any:
-    """Undo `split_holes`: put `Hole` objects back, for inputs read from the log."""
-    return _replace(
-        masked, holes, lambda parts: Hole(tuple(Secret(p["secret"]) if isinstance(p, dict) else p for p in parts))
-    )
-
-
-def fill_holes(masked: Json, holes: list[HoleAt], reveal: Callable[[str], str]) -> Json:
-    """Return the value with the secrets filled in; `reveal` gives the value of a name."""
-    return _replace(
-        masked, holes, lambda parts: "".join(reveal(p["secret"]) if isinstance(p, dict) else p for p in parts)
-    )
-
-
-def _replace(masked: Json, holes: list[HoleAt], make: Callable[[list[Any]], Any]) -> Any:
-    if holes and not holes[0][0]:
-        return make(holes[0][1])
-    result = _copied(masked) if holes else masked
-    for path, parts in holes:
-        target = result
-        for key in path[:-1]:
-            target = target[key]
-        target[path[-1]] = make(parts)
-    return result
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value
+def _check_size(size: int, scope: Scope) -> None:
+    limit = scope.state.plan.limits.resolved_size
+    if size > limit:
+        raise InterpolationError(
+            f"expected at most {limit} bytes once references are resolved, found more; hand large data over as a file, or "
+            "raise limits.step_output_size", details={"limit": limit, "setting": "limits.step_output_size"},
+        )  # fmt: skip

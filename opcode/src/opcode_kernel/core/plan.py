@@ -122,6 +122,8 @@ class Plan:
     started: dict[str, Json] = field(default_factory=dict)
     #: The actions that its steps name, nested ones and hooks included.
     actions: frozenset[str] = frozenset()
+    #: The secrets that its steps name, nested ones and hooks included.
+    secrets: frozenset[str] = frozenset()
     #: The bounds of the engine that runs it; they are not part of the template.
     limits: Limits = DEFAULT_LIMITS
     #: How many steps a run may have, by its limit of nested ones.
@@ -171,6 +173,7 @@ def compile_plan(
         check_output=check_output,
         started={"template_name": template_name, "template_version": f"v{template_version}"},
         actions=frozenset(compiler.actions),
+        secrets=frozenset(compiler.secrets),
         limits=limits,
         most_steps=limits.nested_instances + len(definition.steps) + len(hooks.steps),
     )
@@ -182,6 +185,7 @@ class _PlanCompiler:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.actions: set[str] = set()
+        self.secrets: set[str] = set()
         self._programs: dict[tuple[str, str], Program] = {}
 
     def root(self, raw: list[Json], steps: tuple[Step, ...]) -> BlockPlan:
@@ -306,7 +310,9 @@ class _StepCompiler:
 
     def params(self, step: Step) -> Template:
         bound: frozenset[str] = getattr(self._plan.binding, "bound", frozenset())
-        return compile_template(step.params if step.params is not None else {}, bound=bound)
+        template = compile_template(step.params if step.params is not None else {}, bound=bound)
+        self._compiler.secrets |= {str(each.path[0]) for each in template.references if each.namespace == "secrets"}
+        return template
 
     def block(self, key: str, steps: Json) -> None:
         self._plan.bodies[key] = self._compiler.nested(read_steps(steps))

@@ -229,7 +229,7 @@ def _template_names(text: str) -> Names:
     return Names(steps, inputs, roots, loops, tuple(paths), remarks=tuple(remarks))
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1024)
 def _cached_template_names(text: str) -> Names:
     return _template_names(text)
 

@@ -17,16 +17,17 @@ _SHOWN = 200
 #: What to do about a computation, which no reference can hold.
 COMPUTE_ELSEWHERE = "compute it in a step with expr.eval, or in a condition"
 
-_NAME = re.compile(r"[^.\[\]{}'\"|\x00-\x1f]+")
+_NAME = re.compile(r"[^.\[\]{}'\"|\x00-\x1f\x7f-\x9f]+")
 _ACCESSOR = re.compile(
-    r"""\.([^.\[\]{}'"|\x00-\x1f]+)|\[(-?\d{1,9})\]|\[\s*'((?:\\.|[^'\\])*)'\s*\]|\[\s*"((?:\\.|[^"\\])*)"\s*\]"""
+    r"""\.([^.\[\]{}'"|\x00-\x1f\x7f-\x9f]+)|\[(-?\d{1,9})\]|\[\s*'((?:\\.|[^'\\])*)'\s*\]|\[\s*"((?:\\.|[^"\\])*)"\s*\]"""
 )
-_DEFAULT = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|[^'"])*?(\?\?)""")
+_DEFAULT = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^'"])*?(\?\?)""")
 #: What only a computation holds: operators between blanks, comparisons, calls, sums with a number, an operator in front.
 _COMPUTED = re.compile(
     r"\s[-+*/%<>?:]\s|==|!=|<=|>=|&&|\|\||\w\(|[\w)\]]\s*[+*]\s*\d|\A[!(-]|\|\s*\w+(?:\s*:.*)?\Z|\w[<>]\d", re.DOTALL
 )
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
+_SINGLE = re.compile(r"'((?:\\.|[^'\\])*)'", re.DOTALL)
 _CAST = re.compile(r"\|\s*(text|json)\s*\Z")
 
 
@@ -54,7 +55,7 @@ def split_tokens(text: str) -> list[str | Reference]:
     ('a ', ('u',))
     """
     parts: list[str | Reference] = []
-    literal, position = "", 0
+    literal, position, tokens = "", 0, 0
     while (start := text.find("${{", position)) >= 0:
         if start > 0 and text[start - 1] == "\\":
             literal += text[position : start - 1] + "${{"
@@ -66,8 +67,9 @@ def split_tokens(text: str) -> list[str | Reference]:
             parts.append(literal)
             literal = ""
         parts.append(read_reference(text[start + 3 : end]))
-        if len(parts) > MAX_TOKENS:
-            raise _refuse(text[:60], f"expected at most {MAX_TOKENS} references in one text")
+        tokens += 1
+        if tokens > MAX_TOKENS:
+            raise too_many_tokens(text)
         position = end + 2
     literal += text[position:]
     if literal:
@@ -124,7 +126,8 @@ def _split_options(source: str) -> tuple[str, Json, bool, str | None]:
     try:
         default = json.loads(literal)
     except (ValueError, RecursionError):
-        default = literal[1:-1] if len(literal) >= 2 and literal[0] == literal[-1] == "'" else _refused
+        single = _SINGLE.fullmatch(literal)
+        default = _unescape(single[1]) if single else _refused
     if default is _refused or isinstance(default, dict | list) or not _is_finite(default):
         raise _refuse(source, 'expected a JSON scalar after ??, such as "eu" or 3')
     return source[: found.start(1)].rstrip(), default, True, cast
@@ -181,6 +184,11 @@ def _token_end(text: str, start: int) -> int:
     if plain >= 0:
         return plain
     raise _refuse(text[start : start + 60], "expected }} to close the reference")
+
+
+def too_many_tokens(text: str) -> InterpolationError:
+    """Return the refusal of the text in which the last reference too many stands."""
+    return _refuse(text[:60], f"expected at most {MAX_TOKENS} references in one template, found more")
 
 
 def _refuse(expression: str, why: str) -> InterpolationError:

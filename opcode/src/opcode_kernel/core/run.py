@@ -23,7 +23,7 @@ from opcode_kernel.core.directives import advance
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.fold import apply, fold
 from opcode_kernel.core.handling import attempt_failed
-from opcode_kernel.core.interpolation import split_holes
+from opcode_kernel.core.holes import split_holes
 from opcode_kernel.core.messages import (
     ActionEnded,
     ActionFailed,
@@ -202,6 +202,7 @@ class Run:
         masked, holes = split_holes(message.inputs) if message.inputs else (message.inputs, ())
         state, plan = self.state, self.plan
         state.agent_id, state.inputs, state.run_id = message.agent_id, message.inputs, message.run_id
+        state.has_holes = bool(holes)
         context = split_holes(plan.context.resolve(Scope(state, state.root)))[0] if not plan.context.constant else (
             plan.definition.context
         )  # fmt: skip
@@ -270,7 +271,7 @@ class Run:
             self.state.issued.append(timer)
             return
         if task == BUDGET:
-            settling.time_out(self)
+            interrupting.time_out(self)
             return
         name, _, purpose = task.rpartition("!")
         node = self.state.timed.get(task)

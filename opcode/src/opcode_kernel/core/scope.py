@@ -6,12 +6,13 @@ top level; a nested step is reachable by its full id once its container let it o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from opcode_kernel.core.evaluator import References
-from opcode_kernel.core.interpolation import ABSENT, Hole, split_holes
+from opcode_kernel.core.holes import Hole, split_holes
+from opcode_kernel.core.interpolation import ABSENT
 from opcode_kernel.core.references import Reference
 from opcode_kernel.core.state import COMPLETED, FAILED, SKIPPED, Block, Node, RunState
 from opcode_kernel.errors import InterpolationError, Json
@@ -22,12 +23,14 @@ _STEP_FIELDS = ("output", "status", "error")
 class Scope:
     """The view of one place in a run: `block` is the list it stands in."""
 
-    __slots__ = ("_block", "_extra_iter", "_state")
+    __slots__ = ("_extra_iter", "block", "state", "written")
 
     def __init__(self, state: RunState, block: Block, extra_iter: dict[str, Json] | None = None) -> None:
-        self._state = state
-        self._block = block
+        self.state = state
+        self.block = block
         self._extra_iter = extra_iter
+        #: How many characters of long texts the template that is being resolved has made of values.
+        self.written = 0
 
     # Templates -------------------------------------------------------------------------------------------------
 
@@ -43,18 +46,18 @@ class Scope:
             case "inputs":
                 return self._read_input(reference)
             case "workflow":
-                return _walk(self._state.workflow, reference.path, reference)
+                return _walk(self.state.workflow, reference.path, reference)
             case "context":
-                return self._read_dotted(self._state.context, reference)
+                return self._read_dotted(self.state.context, reference)
         frame = self._iteration()
         if frame is None:
             raise _unresolved(reference, "there is no loop here", [])
         return _walk(frame, reference.path, reference)
 
     def _read_input(self, reference: Reference) -> Any:
-        inputs = self._state.inputs
+        inputs = self.state.inputs
         name = reference.path[0]
-        if name not in inputs and name in self._state.plan.optional_inputs and reference.rest not in inputs:
+        if name not in inputs and name in self.state.plan.optional_inputs and reference.rest not in inputs:
             return ABSENT
         return self._read_dotted(inputs, reference)
 
@@ -101,15 +104,15 @@ class Scope:
                 case "inputs":
                     selected[root] = self._plain_inputs()
                 case "workflow":
-                    selected[root] = self._state.workflow
+                    selected[root] = self.state.workflow
                 case "context":
-                    selected[root] = self._state.context
+                    selected[root] = self.state.context
                 case _:
                     selected[root] = self._iteration() or {}
         return selected
 
     def _plain_inputs(self) -> dict[str, Json]:
-        return split_holes(self._state.inputs)[0] if self._state.has_holes else self._state.inputs
+        return split_holes(self.state.inputs)[0] if self.state.has_holes else self.state.inputs
 
     def _named_steps(self, names: Mapping[str, frozenset[str]]) -> dict[str, Json]:
         selected = {}
@@ -132,16 +135,16 @@ class Scope:
         """Return the step an id means here, or None when it does not exist (yet)."""
         if self._extra_iter is not None and step_id in self._extra_iter.get("hidden", ()):
             return None
-        block: Block | None = self._block
+        block: Block | None = self.block
         while block is not None:
             position = block.plan.index.get(step_id)
             if position is not None:
                 return block.nodes[position]
             block = block.owner.block if block.owner is not None else None
-        position = self._state.plan.root.index.get(step_id)
+        position = self.state.plan.root.index.get(step_id)
         if position is not None:
-            return self._state.root.nodes[position]
-        node = self._state.nodes.get(step_id)
+            return self.state.root.nodes[position]
+        node = self.state.nodes.get(step_id)
         return node if node is not None and self._is_visible(node) else None
 
     def _is_visible(self, node: Node) -> bool:
@@ -160,13 +163,13 @@ class Scope:
         return True
 
     def _visible(self) -> dict[str, Node]:
-        found = {path: node for path, node in self._state.nodes.items() if self._is_visible(node)}
+        found = {path: node for path, node in self.state.nodes.items() if self._is_visible(node)}
         for block in reversed(self._chain()):
             found.update((node.plan.id, node) for node in block.nodes if node is not None)
         return found
 
     def _chain(self) -> list[Block]:
-        blocks = [self._block]
+        blocks = [self.block]
         while (owner := blocks[-1].owner) is not None:
             blocks.append(owner.block)
         return blocks
@@ -177,7 +180,7 @@ class Scope:
         ]
         if self._extra_iter is not None:
             # A loop's own test: its block chain starts at the latest iteration, which is not the one asked about.
-            if self._block.index is not None and self._extra_iter.get("own_block"):
+            if self.block.index is not None and self._extra_iter.get("own_block"):
                 frames = frames[1:]
             frames.insert(0, {k: v for k, v in self._extra_iter.items() if k not in ("own_block", "hidden")})
         for inner, outer in pairwise(frames):
@@ -218,7 +221,7 @@ def _walk(value: Any, path: tuple[str | int, ...], reference: Reference) -> Any:
                 value = value[found]
             else:
                 raise _unresolved(reference, f"there is no {key!r}", sorted(map(str, value)))
-        elif isinstance(value, list):
+        elif isinstance(value, list | tuple):
             value = _element(value, accessor, reference)
         elif isinstance(value, Hole):
             raise _unresolved(reference, "a secret has no parts", [])
@@ -228,7 +231,7 @@ def _walk(value: Any, path: tuple[str | int, ...], reference: Reference) -> Any:
     return value
 
 
-def _element(value: list[Any], accessor: str | int, reference: Reference) -> Any:
+def _element(value: Sequence[Any], accessor: str | int, reference: Reference) -> Any:
     index = accessor if isinstance(accessor, int) else int(accessor) if accessor.isdecimal() else None
     if index is None or not -len(value) <= index < len(value):
         raise _unresolved(reference, f"{accessor!r} is no index of an array of {len(value)}", [])

@@ -1,21 +1,19 @@
-"""How a run comes to rest: containers that can only wait, suspension, failure, completion, hooks, the time-out.
+"""How a run comes to rest: containers that can only wait, suspension, failure, completion, hooks.
 
 `settle` is asked when no work is left; it answers whether it caused new work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from opcode_kernel.core import ending
-from opcode_kernel.core.commands import Command, RunAction, StartTimer
+from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.failure import run_error, with_others
 from opcode_kernel.core.handling import skip_blocks, skip_running
 from opcode_kernel.core.output import output_of
 from opcode_kernel.core.starting import begin_hook, hook_node
 from opcode_kernel.core.state import ACTIVE, FAILED, PENDING, RUNNING, SUSPENDED, Node
-from opcode_kernel.core.times import MILLISECOND, SECOND, duration_text
+from opcode_kernel.core.times import MILLISECOND, SECOND
 from opcode_kernel.errors import Failure, Json, OpcodeError
 
 if TYPE_CHECKING:
@@ -51,10 +49,10 @@ def settle(run: Run) -> bool:
     if root.plan.fallbacks and _skip_unneeded_fallbacks(run):
         return True
     if root.live or hooks.live:
-        return _settle_lists(run) if _is_stuck(run) else _rest_long_waits(run)
+        return _settle_lists(run) if _is_stuck(run) else rest_long_waits(run)
     if state.closing is not None:
         return _after_hook(run)
-    if state.failures and not _asks_operator(run):
+    if state.failures and not asks_operator(run):
         return _fail(run)
     if root.resting:
         if state.status == ACTIVE:
@@ -74,14 +72,14 @@ def _is_stuck(run: Run) -> bool:
 
 def _settle_lists(run: Run) -> bool:
     """Settle a run in which only lists are live: their fallbacks wait for steps that rest, or are never begun."""
-    if run.state.failures and not _asks_operator(run):
+    if run.state.failures and not asks_operator(run):
         return _fail(run)
     if run.state.status == ACTIVE and any(node.status == SUSPENDED for node in run.state.nodes.values()):
         suspend(run)
     return False
 
 
-def _asks_operator(run: Run) -> bool:
+def asks_operator(run: Run) -> bool:
     """Whether a step was interrupted: what became of it has to be said before the run can end."""
     return any(node.status == SUSPENDED and node.reason == "interrupted" for node in run.state.nodes.values())
 
@@ -108,7 +106,8 @@ def _is_done(node: Node | None) -> bool:
     )
 
 
-def _rest_long_waits(run: Run) -> bool:
+def rest_long_waits(run: Run) -> bool:
+    """Suspend the steps that sleep for long when nothing else goes on; tells whether there were any."""
     waiting: list[str] = []
     for command in run.state.outstanding.values():
         if isinstance(command, RunAction):
@@ -217,26 +216,6 @@ def _end(run: Run, closing: dict[str, Json]) -> None:
     run.emit("workflow_completed", None, payload)
 
 
-def time_out(run: Run) -> None:
-    """The budget of the workflow is used up."""
-    definition = run.plan.definition
-    limit = duration_text(definition.timeout or 0)
-    if run.state.status == SUSPENDED:
-        run.resume("timeout")
-    run.emit("workflow_timed_out", None, {"timeout": limit, "on_timeout": definition.on_timeout})
-    match definition.on_timeout:
-        case "cancel":
-            cancel(run, "timeout", None)
-        case "suspend":
-            park_all(run, frozenset(run.state.away), sleeps=True)
-            if is_left(run):
-                suspend(run, "timeout")
-        case _:
-            skip_running(run, "workflow_failed")
-            message = f"the workflow exceeded its time-out of {limit}"
-            close_failed(run, Failure("TIMEOUT_ERROR", message, details={"timeout": limit}))
-
-
 def cancel(run: Run, reason: str, cancelled_by: str | None) -> None:
     """Cancel the run: the status first, then every step that is not done."""
     payload: dict[str, Json] = {"reason": reason}
@@ -244,58 +223,3 @@ def cancel(run: Run, reason: str, cancelled_by: str | None) -> None:
         payload["cancelled_by"] = cancelled_by
     run.emit("workflow_cancelled", None, payload)
     skip_running(run, "workflow_cancelled", pending=True)
-
-
-def at_work(run: Run) -> Iterator[tuple[Command, Node]]:
-    """Yield the steps that are carrying out an action or wait to retry, each with what is outstanding."""
-    state = run.state
-    for task, command in state.outstanding.items():
-        if isinstance(command, RunAction):
-            yield command, state.nodes[command.step_id]
-        elif task.endswith("!retry"):
-            yield command, state.timed[task]
-
-
-def park_all(run: Run, keep: frozenset[str], *, sleeps: bool = False) -> None:
-    """Park, and what starts only because something was parked as well; steps that sleep, too, if asked."""
-    run.carry_on()
-    ending.finish_all(run)
-    while park(run, keep) or (_park_sleeps(run) if sleeps else _rest_long_waits(run)):
-        run.carry_on()
-        ending.finish_all(run)
-
-
-def is_left(run: Run) -> bool:
-    """Whether something is left that the run has to wait for; else it settles: all is done, or it fails."""
-    state = run.state
-    if state.root.live or state.hooks.live:
-        return True
-    fails = bool(state.failures) and state.closing is None and not _asks_operator(run)
-    return bool(state.root.resting or state.hooks.resting) and not fails
-
-
-def park(run: Run, keep: frozenset[str]) -> bool:
-    """Suspend every step that is at work, as interrupted; tells whether there was one."""
-    issued = set(map(id, run.state.issued))
-    found = [(command, node) for command, node in at_work(run) if command.task not in keep]
-    for command, node in found:
-        payload: dict[str, Json] = {"reason": "interrupted"}
-        if isinstance(command, RunAction) and not is_safe(command) and id(command) not in issued:
-            payload["outcome"] = "unknown"
-        run.emit("step_suspended", node, payload)
-    rest_containers(run)
-    return bool(found)
-
-
-def _park_sleeps(run: Run) -> bool:
-    """Suspend every step that only sleeps: without its own consent the run would go on by itself."""
-    asleep = [node for task, node in run.state.timed.items() if task.endswith("!wait") and node.reason != "signal"]
-    for node in asleep:
-        run.emit("step_suspended", node, {"reason": "interrupted"})
-    rest_containers(run)
-    return bool(asleep)
-
-
-def is_safe(command: RunAction) -> bool:
-    """Tell whether an action may be repeated without asking; one that no plugin offers is not."""
-    return command.binding is not None and command.binding.effect != "effect"

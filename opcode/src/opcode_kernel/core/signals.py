@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from opcode_kernel.core import overrides
 from opcode_kernel.core.accepting import conflict, find, received
 from opcode_kernel.core.handling import attempt_failed
+from opcode_kernel.core.limits import DEEPEST, is_too_deep
 from opcode_kernel.core.messages import Signal
 from opcode_kernel.core.settling import cancel as cancel_run
 from opcode_kernel.core.state import ACTIVE, CANCELLED, PENDING, SUSPENDED, DecisionState, Node
@@ -27,6 +28,8 @@ def accept(run: Run, signal: Signal) -> None:
         raise DefinitionError(f"expected signal_type to be one of {', '.join(TYPES)}, found {signal.type!r}")
     if not isinstance(signal.payload, dict):
         raise DefinitionError("expected payload to be an object")
+    if is_too_deep(signal.payload):
+        raise DefinitionError(f"expected a payload of at most {DEEPEST} levels of JSON, found one that nests deeper")
     match signal.type:
         case "decision":
             _decision(run, signal)

@@ -8,12 +8,12 @@ from opcode_kernel.core.directives import defect, follow
 from opcode_kernel.core.fold import node_of
 from opcode_kernel.core.guards import guard_holds
 from opcode_kernel.core.handling import attempt_failed
-from opcode_kernel.core.interpolation import split_holes
+from opcode_kernel.core.holes import split_holes
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.state import PENDING, TERMINAL_RUN, Node
 from opcode_kernel.core.step_type import Call, Fail
 from opcode_kernel.core.view import View
-from opcode_kernel.errors import Failure, Json, OpcodeError
+from opcode_kernel.errors import Failure, InterpolationError, Json, OpcodeError
 
 if TYPE_CHECKING:
     from opcode_kernel.core.run import Run
@@ -103,7 +103,10 @@ def _start_call(run: Run, node: Node, attempt: int, call: Call) -> None:
     payload = started if attempt == 1 else {**started, "attempt": attempt}
     private: dict[str, Json] | None = None
     if not params.constant or call is not node.plan.call:
-        resolved: Json = params.resolve(Scope(state, node.block))
+        try:
+            resolved: Json = params.resolve(Scope(state, node.block))
+        except InterpolationError as error:
+            raise error.in_action(call.action) from None
         private = {"params": resolved}
         if params.secrets or state.has_holes:
             private["params"], holes = split_holes(resolved)

@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from fractions import Fraction
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 _UNITS = {
     "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0,
 }  # fmt: skip
+#: What a text that is a duration matches, for JSON Schemas.
+DURATION = r"^(([0-9]+(\.[0-9]+)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$"
 _PAIR = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 
 _NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
@@ -55,13 +59,11 @@ def number_text(value: float) -> str:
     >>> number_text(6.0), number_text(1e-05), number_text(1e21), number_text(1.5e-7)
     ('6', '0.00001', '1e+21', '1.5e-7')
     """
-    if not math.isfinite(value):
-        return "null"
-    if value == 0:
-        return "0"
-    digits, _, exponent = f"{value!r}".partition("e")
-    if not exponent:
-        return digits.removesuffix(".0")
+    digits, e, exponent = repr(value).partition("e")
+    if not e:
+        if not value:
+            return "0"  # also the negative one
+        return digits.removesuffix(".0") if math.isfinite(value) else "null"
     power = int(exponent)
     sign = "-" if digits.startswith("-") else ""
     whole, _, fraction = digits.lstrip("-").partition(".")
@@ -76,19 +78,32 @@ def number_text(value: float) -> str:
 def compact_json(value: Any) -> str:
     """Return JSON without spaces, UTF-8 kept, numbers in canonical form.
 
+    What is no JSON becomes text, NaN and the infinities null. Half of a surrogate pair is escaped: UTF-8 has no bytes for it.
+
     >>> compact_json([0.00001, 2.0, True, None, "é"])
     '[0.00001,2,true,null,"é"]'
     """
-    if isinstance(value, float):
-        return number_text(value)
+    text = _encoded(value)
+    if ".0" in text or "e-" in text or "e+" in text or "NaN" in text or "Infinity" in text:
+        text = _written(value)  # there may be a number in it that Python spells differently
+    return text if text.isascii() else _LONE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+_encoded = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), default=str).encode
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def _written(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_quoted(str(key))}:{compact_json(item)}" for key, item in value.items()) + "}"
+        members = [f"{_quoted(str(key))}:{_WRITERS.get(type(item), _written)(item)}" for key, item in value.items()]
+        return "{" + ",".join(members) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(map(compact_json, value)) + "]"
-    return _quoted(value) if isinstance(value, str) else canonical_text(value)
+        return "[" + ",".join([_WRITERS.get(type(item), _written)(item) for item in value]) + "]"
+    return number_text(value) if isinstance(value, float) else _encoded(value)
 
 
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
+#: How the types are written that most members have.
+_WRITERS: dict[type, Callable[[Any], str]] = {int: int.__repr__, float: number_text, str: _quoted}
 
 
 def parse_duration(text: str) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opcode_kernel.core.evaluator import Program
-from opcode_kernel.core.interpolation import Template, split_holes
+from opcode_kernel.core.holes import split_holes
+from opcode_kernel.core.interpolation import Template
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.state import COMPLETED, Block, Node, RunState

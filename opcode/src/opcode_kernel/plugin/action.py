@@ -10,16 +10,18 @@ marked `blocking=True` runs in a worker thread.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from opcode_kernel.errors import Json
 from opcode_kernel.plugin.params import ParamsDecoder, schema_of
+from opcode_kernel.plugin.schema_params import SchemaParams
 
 if TYPE_CHECKING:
     from opcode_kernel.core.evaluator import References
+    from opcode_kernel.isolation.launcher import Launcher
     from opcode_kernel.plugin.policy import Policy
 
 P = TypeVar("P")
@@ -120,6 +122,11 @@ class ActionContext(Protocol):
         ...
 
     @property
+    def launcher(self) -> Launcher:
+        """What starts child processes; whatever it started ends with the engine."""
+        ...
+
+    @property
     def workflows(self) -> Workflows:
         """Requests about runs."""
         ...
@@ -147,24 +154,45 @@ class Action:
     `effect` tells what a repetition costs: `pure` touches nothing, `idempotent` may be repeated, `effect` (the
     default) must not be repeated without consent. `holds_slot=False` marks an action that only waits for other
     runs. `breaker` returns the circuit-breaker target of some params (`host:port`); without it there is no breaker.
-    `bound` names text params in which `${{}}` binds a variable instead of pasting text (`expr.eval`).
+    `bound` names text params in which `${{}}` binds a variable instead of pasting text (`expr.eval`). An action that comes
+    from elsewhere has `SchemaParams` and a JSON Schema (a dict) as `output`, and shares its breaker with the other
+    actions that have the same `circuit`. `lint` looks at the params of a definition, whatever JSON they are, and yields
+    (param, warning) for what is risky about them.
     """
 
     name: str
     summary: str
     run: Run
-    params: type[Any] | None = None
+    params: type[Any] | SchemaParams | None = None
     output: Any = None
     effect: Effect = "effect"
     blocking: bool = False
     holds_slot: bool = True
     breaker: Callable[[Any], str] | None = None
     bound: frozenset[str] = frozenset()
+    circuit: str = ""
+    lint: Callable[[dict[str, Json]], Iterable[tuple[str, str]]] | None = None
 
     @cached_property
-    def decoder(self) -> ParamsDecoder[Any] | None:
+    def decoder(self) -> ParamsDecoder[Any] | SchemaParams | None:
         """The decoder of the params, or None for an action without any."""
-        return None if self.params is None else ParamsDecoder(self.params)
+        if self.params is None or isinstance(self.params, SchemaParams):
+            return self.params
+        return ParamsDecoder(self.params)
+
+    @cached_property
+    def input_schema(self) -> dict[str, Json]:
+        """The JSON Schema of the params."""
+        if self.params is None:
+            return {"type": "object", "properties": {}, "additionalProperties": True}
+        return self.params.schema if isinstance(self.params, SchemaParams) else schema_of(self.params)
+
+    @cached_property
+    def output_schema(self) -> dict[str, Json]:
+        """The JSON Schema of the output; an empty one says nothing."""
+        if self.output is None:
+            return {}
+        return self.output if isinstance(self.output, dict) else schema_of(self.output)
 
     @cached_property
     def inline(self) -> bool:
@@ -178,13 +206,12 @@ class Action:
 
     def describe(self) -> dict[str, Json]:
         """Return the descriptor of spec 02 section 1.2: name, description, effect and both schemas."""
-        empty: dict[str, Json] = {"type": "object", "properties": {}, "additionalProperties": True}
         return {
             "name": self.name,
             "description": self.summary,
             "effect": self.effect,
-            "input_schema": empty if self.params is None else schema_of(self.params),
-            "output_schema": {} if self.output is None else schema_of(self.output),
+            "input_schema": self.input_schema,
+            "output_schema": self.output_schema,
         }
 
 
@@ -199,11 +226,12 @@ def action(
     holds_slot: bool = True,
     breaker: Callable[[Any], str] | None = None,
     bound: frozenset[str] = frozenset(),
+    lint: Callable[[dict[str, Json]], Iterable[tuple[str, str]]] | None = None,
 ) -> Callable[[Run], Action]:
     """Declare an action; see `Action` for the arguments. The function takes the context and the decoded params."""
 
     def declare(run: Run) -> Action:
-        return Action(name, summary, run, params, output, effect, blocking, holds_slot, breaker, bound)
+        return Action(name, summary, run, params, output, effect, blocking, holds_slot, breaker, bound, lint=lint)
 
     return declare
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, get_origin
 
+from opcode_kernel.codec import measure
 from opcode_kernel.core.text import MAX_DURATION, canonical_text, json_type, parse_duration
 from opcode_kernel.plugin.fields import Decode, Param, Problem, is_union, union_members, unpack
 
@@ -19,22 +20,34 @@ def decoder_of(hint: Any) -> Decode:
 
 
 def owned(value: Any) -> Any:
-    """Return a JSON value in containers of its own, so that whoever changes it changes nothing else.
+    """Return a JSON value in lists and dicts of its own, so that whoever changes it changes nothing else.
 
     >>> outer = [[1], 2]; copied = owned(outer); copied[0].append(3); outer, copied
     ([[1], 2], [[1, 3], 2])
     """
-    if not isinstance(value, dict | list):
+    if type(value) not in _CONTAINERS:
         return value
-    copied: Any = value.copy()
+    copied = _shallow(value)
     pending = [copied]
     while pending:
         container = pending.pop()
-        for key, item in container.items() if isinstance(container, dict) else enumerate(container):
-            if isinstance(item, dict | list):
-                container[key] = inner = item.copy()
+        is_dict = type(container) is dict
+        if len(container) > _MANY and _CONTAINERS.isdisjoint(map(type, container.values() if is_dict else container)):
+            continue
+        for key, item in container.items() if is_dict else enumerate(container):
+            if type(item) in _CONTAINERS:
+                container[key] = inner = _shallow(item)
                 pending.append(inner)
     return copied
+
+
+_CONTAINERS = frozenset({dict, list, tuple})
+#: From so many members on it pays to ask first whether any of them is a container.
+_MANY = 30
+
+
+def _shallow(container: Any) -> Any:
+    return container.copy() if isinstance(container, dict) else list(container)
 
 
 def _base_decoder(tp: Any, kind: str) -> Decode:
@@ -65,7 +78,8 @@ def _checked(decode: Decode, param: Param) -> Decode:
     if (le := param.le) is not None:
         checks.append((lambda v: v <= le, f"a number of at most {canonical_text(le)}"))
     if param.pattern is not None:
-        pattern = re.compile(param.pattern)
+        # As in JSON Schema, `$` is the very end and not the place before a last line break.
+        pattern = re.compile(re.sub(r"(?<!\\)\$\Z", r"\\Z", param.pattern))
         checks.append((lambda v: pattern.search(v) is not None, f"text matching {param.pattern}"))
     if not checks:
         return decode
@@ -104,7 +118,7 @@ def _integer(value: Any, path: str, problems: list[Problem]) -> Any:
 
 
 def _number(value: Any, path: str, problems: list[Problem]) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return value
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", value.strip(), re.ASCII):
         number = float(value)
@@ -156,6 +170,7 @@ def _from_text(value: Any, wanted: type) -> Any:
     if isinstance(value, str):
         try:
             parsed = json.loads(value)
+            measure(parsed)  # refuses what JSON cannot say and Python reads all the same
         except (ValueError, RecursionError):
             return value
         return parsed if isinstance(parsed, wanted) else value

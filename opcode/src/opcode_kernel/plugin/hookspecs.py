@@ -8,6 +8,7 @@ and called after each commit. Nothing on the path of a step calls pluggy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from opcode_kernel.core.events import Event
     from opcode_kernel.core.step_type import StepType
     from opcode_kernel.plugin.action import Action
+    from opcode_kernel.plugin.provider import Provider
     from opcode_kernel.plugin.tool import Tool
 
 #: The entry-point group, and the name under which hooks are marked.
@@ -57,6 +59,25 @@ def opcode_tools(engine: Any) -> Iterable[Tool]:  # type: ignore[empty-body]
     """Offer MCP tools, built over the running engine.
 
     Called once, when the application starts. Duplicate names stop the start-up.
+    """
+
+
+@hookspec
+def opcode_providers() -> Iterable[Provider]:  # type: ignore[empty-body]
+    """Offer sources of actions that come and go while a program runs, such as servers that are asked for their tools.
+
+    Called once for each engine, while it is opened and before interrupted runs are taken up: return new objects. Each
+    is handed what `plugins` in the settings says, and serves until the engine is closed; see `Provider`. One that fails
+    loses its actions, and nothing else happens.
+    """
+
+
+@hookspec
+def opcode_lifespan() -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
+    """Offer something that is open as long as an engine is, such as connections that actions share.
+
+    Called once for each engine: return a new asynchronous context manager. It is entered before runs are taken up and
+    left after the last of them has ended. What it raises while it is entered stops the start-up.
     """
 
 

@@ -17,6 +17,7 @@ from opcode_kernel.core.step_type import StepType
 from opcode_kernel.errors import PluginError
 from opcode_kernel.plugin import hookspecs
 from opcode_kernel.plugin.action import Action
+from opcode_kernel.plugin.live import LiveActions
 
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("opcode_"))
 
@@ -32,12 +33,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The vocabulary of a program: three name tables, plus who offered what. Frozen; hot code uses only this."""
+    """The vocabulary of a program: three name tables, plus who offered what. Frozen; hot code uses only this.
+
+    What installed plugins offer stays as it is; the actions of providers come and go in the same table, by way of `live`.
+    """
 
     actions: Mapping[str, Action]
     step_types: Mapping[str, StepType]
     evaluators: Mapping[str, Evaluator]
     owners: Mapping[tuple[str, str], Source]
+    live: LiveActions = field(repr=False, compare=False)
     sources: tuple[Source, ...] = ()
     manager: pluggy.PluginManager | None = field(default=None, repr=False, compare=False)
 
@@ -104,11 +109,13 @@ def build_registry(plugins: Iterable[tuple[Source, Any]]) -> Registry:
             raise PluginError(f"plugin {source.name!r} of distribution {source.distribution}: {error}") from error
         sources.append(source)
     collector = _Collector(manager, {source.name: source for source in sources})
+    actions = collector.collect("opcode_actions", "action", Action)
     return Registry(
-        actions=collector.collect("opcode_actions", "action", Action),
-        step_types=collector.collect("opcode_step_types", "step type", None),
-        evaluators=collector.collect("opcode_evaluators", "evaluator", None),
+        actions=MappingProxyType(actions),
+        step_types=MappingProxyType(collector.collect("opcode_step_types", "step type", None)),
+        evaluators=MappingProxyType(collector.collect("opcode_evaluators", "evaluator", None)),
         owners=MappingProxyType(collector.owners),
+        live=LiveActions(actions, collector.owners),
         sources=tuple(sources),
         manager=manager,
     )
@@ -120,7 +127,7 @@ class _Collector:
         self.sources = sources
         self.owners: dict[tuple[str, str], Source] = {}
 
-    def collect(self, hook: str, kind: str, wanted: type | None) -> Mapping[str, Any]:
+    def collect(self, hook: str, kind: str, wanted: type | None) -> dict[str, Any]:
         table: dict[str, Any] = {}
         for impl in getattr(self.manager.hook, hook).get_hookimpls():
             source = self.sources[impl.plugin_name]
@@ -135,7 +142,8 @@ class _Collector:
                 if (wanted is not None and not isinstance(item, wanted)) or not isinstance(name, str) or not name:
                     raise PluginError(
                         f"{hook} of distribution {source.distribution} must return {kind}s with a name, "
-                        f"found {type(item).__name__}"
+                        f"found {type(item).__name__}",
+                        code="VALIDATION_ERROR",
                     )
                 if name in table:
                     other = self.owners[kind, name]
@@ -148,7 +156,7 @@ class _Collector:
                     _check_declarations(source, item)
                 table[name] = item
                 self.owners[kind, name] = source
-        return MappingProxyType(table)
+        return table
 
 
 def _check_declarations(source: Source, action: Action) -> None:

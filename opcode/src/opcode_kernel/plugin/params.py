@@ -37,6 +37,7 @@ class ParamsDecoder(Generic[P]):
     def __init__(self, declaration: type[P]) -> None:
         self.declaration = declaration
         hints = typing.get_type_hints(declaration, include_extras=True)
+        #: Per field: name, aliases, decoder, whether it is required, and whether a null is a value.
         self._fields: list[tuple[str, tuple[str, ...], Decode, bool, bool]] = []
         self.names: set[str] = set()
         self._rest: str | None = None
@@ -47,9 +48,9 @@ class ParamsDecoder(Generic[P]):
                 continue
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             null_is_value = kind == "free_text" or tp is Any
-            accepted = (field.name, *param.aliases)
-            self.names.update(accepted)
-            self._fields.append((field.name, accepted, decoder_of(hints[field.name]), required, null_is_value))
+            aliases = tuple(param.aliases)
+            self.names.update((field.name, *aliases))
+            self._fields.append((field.name, aliases, decoder_of(hints[field.name]), required, null_is_value))
 
     def decode(self, params: Json) -> P:
         """Return the dataclass.
@@ -58,7 +59,10 @@ class ParamsDecoder(Generic[P]):
             DefinitionError: with every problem in `details.problems` and the first one in the message.
         """
         problems: list[Problem] = []
-        values = self._collect(params, problems)
+        try:
+            values = self._collect(params, problems)
+        except RecursionError:
+            raise DefinitionError("expected params that nest less deeply, found a value that cannot be read") from None
         if problems:
             first = problems[0]
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -87,14 +91,13 @@ class ParamsDecoder(Generic[P]):
             problems.append(Problem("params", f"expected an object, found {json_type(params)}"))
             return {}
         values: dict[str, Any] = {}
-        for name, accepted, decode, required, null_is_value in self._fields:
-            value = _ABSENT
-            for key in accepted:
-                if key in params:
-                    value = params[key]
-                    break
+        for name, aliases, decode, required, null_is_value in self._fields:
+            value = params.get(name, _ABSENT)
             if value is None and not null_is_value:
                 value = _ABSENT
+            if value is _ABSENT and aliases:
+                given = (params[alias] for alias in aliases if alias in params)
+                value = next((each for each in given if each is not None or null_is_value), _ABSENT)
             if value is _ABSENT:
                 if required:
                     problems.append(Problem(name, "expected a value, found none"))

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal, NotRequired, get_args, get_origin
 
+from opcode_kernel.core.text import DURATION, MAX_DURATION
 from opcode_kernel.errors import Json
 from opcode_kernel.plugin.fields import is_union, union_members, unpack
 
@@ -60,6 +61,8 @@ def _object_schema(tp: Any, members: dict[str, tuple[bool, Any]]) -> dict[str, J
             additional = {"description": param.description} if param.description else True
             continue
         properties[name] = schema_of(hints[name])
+        if typing.is_typeddict(tp) and type(None) in get_args(unpack(hints[name])[0]):
+            properties[name] = _or_null(properties[name])
         if param.aliases:
             properties[name]["x-aliases"] = list(param.aliases)
         if is_required:
@@ -72,9 +75,23 @@ def _object_schema(tp: Any, members: dict[str, tuple[bool, Any]]) -> dict[str, J
     return schema
 
 
+def _or_null(schema: dict[str, Json]) -> dict[str, Json]:
+    """Allow null as well. Outputs have it as a value; among params it is as good as absent, so their schemas leave it out."""
+    if isinstance(schema.get("type"), str) and "enum" not in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    described = {key: schema[key] for key in ("description",) if key in schema}
+    return {
+        "anyOf": [{key: value for key, value in schema.items() if key not in described}, {"type": "null"}],
+        **described,
+    }
+
+
 def _type_schema(tp: Any, kind: str) -> dict[str, Json]:
-    if kind == "duration":
-        return {"type": ["string", "number"], "format": "duration", "description": "e.g. 30s, 1m30s"}
+    if kind == "duration":  # a text of pairs, or a number of seconds; above zero either way
+        return {
+            "type": ["string", "number"], "pattern": DURATION, "allOf": [{"pattern": "[1-9]"}],
+            "exclusiveMinimum": 0, "maximum": MAX_DURATION, "description": "e.g. 30s, 1m30s",
+        }  # fmt: skip
     if tp is Any:
         return {}
     if is_union(tp):

@@ -15,12 +15,10 @@ import anyio.to_thread
 
 from opcode_kernel.codec import NotJsonError, measure
 from opcode_kernel.core.commands import RunAction
-from opcode_kernel.core.interpolation import fill_holes, split_holes
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended
-from opcode_kernel.core.state import RunState
 from opcode_kernel.core.tasks import GRACE
 from opcode_kernel.core.times import MILLISECOND, SECOND
-from opcode_kernel.errors import ActionError, Failure, Json, NotFoundError, VaultError
+from opcode_kernel.errors import ActionError, Failure, Json
 from opcode_kernel.plugin.action import Action, Suspended
 from opcode_kernel.runtime.context import StepContext
 
@@ -32,6 +30,11 @@ if TYPE_CHECKING:
 _SHOWN_DETAIL = 65_536
 _SHOWN_MESSAGE = 8_192
 
+#: The settings that bound what actions read. Each may let more through than an output may have.
+_CAPS = {
+    "fs.read": "fs.max_read_bytes", "http": "http.max_response_bytes", "shell": "shell.max_output_bytes",
+}  # fmt: skip
+
 Report = ActionSucceeded | ActionFailed | ActionSuspended
 
 
@@ -42,7 +45,6 @@ class ActionRunner:
         self._engine = engine
         self._limit = engine.options.pool_size
         self._output_limit = engine.options.limits.step_output_size
-        self._redactor = engine.redactor
         self._running = 0
         self._drained: anyio.Event | None = None
         self._backlog: deque[tuple[LiveRun, RunAction]] = deque()
@@ -58,12 +60,10 @@ class ActionRunner:
             decoder = action.decoder
             output = action.run(context, None if decoder is None else decoder.decode(command.params))
             if measure(output) > self._output_limit:
-                self._refuse_size(output)
+                self._refuse_size(output, command.action)
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises fails its step, never the engine
-            context.report = ActionFailed(command.task, self._failure(error, command))
+            context.report = ActionFailed(command.task, _failure(error, context, command))
             return None
-        if self._redactor.armed:
-            output = self._redactor.value(output)
         if context.asked:
             context.report = ActionSucceeded(command.task, output, context.emitted, context.patch)
         return output
@@ -142,28 +142,29 @@ class ActionRunner:
         action: Action = command.binding
         context = StepContext(live, command)
         notes: list[Any] = []
-        target, probe = "", False
+        circuit, target, probe = action.circuit or command.action, "", False
         try:
-            given = await self._revealed(command)
+            given, context.hosts = await self._engine.secrets.revealed(live, command)
             params = None if action.decoder is None else action.decoder.decode(given)
             if action.breaker is not None:
                 target = action.breaker(params)
-                notes = self._engine.breakers.admit(command.action, target, self._engine.clock())
+                notes = self._engine.breakers.admit(circuit, target, self._engine.clock())
                 probe = bool(notes)
             output = await self._call_or_release(action, context, params, command, target if probe else "")
             if measure(output) > self._output_limit:
-                self._refuse_size(output)
+                self._refuse_size(output, command.action)
         except Suspended as waiting:
             return ActionSuspended(command.task, waiting.reason, dict(waiting.details), waiting.pauses)
         except Exception as error:  # noqa: BLE001 - see run_inline
-            failure = self._failure(error, command)
+            failure, answered = _failure(error, context, command), isinstance(error, ActionError) and error.answered
         else:
             if target:
-                notes += self._engine.breakers.report(command.action, target, None, self._engine.clock(), probe=probe)
+                notes += self._engine.breakers.report(circuit, target, None, self._engine.clock(), probe=probe)
             emitted = [*(context.emitted or ()), *notes] if notes else context.emitted
-            return ActionSucceeded(command.task, self._engine.redactor.value(output), emitted, context.patch)
+            return ActionSucceeded(command.task, output, emitted, context.patch)
         if target and failure.code != "CIRCUIT_OPEN":
-            notes += self._engine.breakers.report(command.action, target, failure, self._engine.clock(), probe=probe)
+            verdict = None if answered else failure
+            notes += self._engine.breakers.report(circuit, target, verdict, self._engine.clock(), probe=probe)
         return ActionFailed(command.task, failure, notes or None)
 
     async def _call_or_release(
@@ -174,7 +175,7 @@ class ActionRunner:
             return await self._call(action, context, params, command)
         except anyio.get_cancelled_exc_class():
             if probed:
-                self._engine.breakers.release(command.action, probed)
+                self._engine.breakers.release(action.circuit or command.action, probed)
             raise
 
     async def _call(self, action: Action, context: StepContext, params: Any, command: RunAction) -> Json:
@@ -192,56 +193,21 @@ class ActionRunner:
         result = action.run(context, params)
         return await result if hasattr(result, "__await__") else result
 
-    def _refuse_size(self, output: Json) -> None:
+    def _refuse_size(self, output: Json, action: str) -> None:
+        limit, size = self._output_limit, measure(output)
+        cap = _CAPS.get(action) or _CAPS.get(action.partition(".")[0])
         raise ActionError(
-            "EXECUTION_ERROR",
-            f"expected an output of at most {self._output_limit} bytes, found {measure(output)}",
-            retryable=False,
-        )
+            "EXECUTION_ERROR", f"expected an output of at most {limit} bytes as JSON, found {size}; raise "
+            "limits.step_output_size" + (f", or lower {cap} so that what is read is cut instead" if cap else ""),
+            retryable=False, details={"limit": limit, "size": size, "setting": "limits.step_output_size"},
+        )  # fmt: skip
 
-    async def _revealed(self, command: RunAction) -> Json:
-        """Return the params with the secrets filled in: the last moment before the action sees them."""
-        if not command.holes:
-            return command.params
-        values = await self.secrets_of(command)
-        return fill_holes(command.params, command.holes, values.__getitem__)
 
-    async def secrets_of(self, command: RunAction) -> dict[str, str]:
-        """Return the values of the secrets that the params of a call refer to, by name."""
-        names = dict.fromkeys(part["secret"] for _, parts in command.holes for part in parts if isinstance(part, dict))
-        return {name: await self._secret(name) for name in names}
-
-    async def remember_secrets(self, state: RunState) -> None:
-        """Mask the secrets a run has used before it was loaded: what they were sent to may still echo them."""
-        if self._engine.vault is None:
-            return
-        holes = [*split_holes(state.inputs)[1]] if state.has_holes else []
-        for node in state.nodes.values():
-            holes += node.holes or ()
-        for name in {part["secret"] for _, parts in holes for part in parts if isinstance(part, dict)}:
-            try:
-                self._redactor.add(await self._engine.vault.get(name))
-            except (VaultError, NotFoundError):
-                continue  # deleted meanwhile; nothing is left to compare with
-
-    async def _secret(self, name: str) -> str:
-        vault = self._engine.vault
-        try:
-            if vault is None:
-                raise VaultError("no vault is open; start with OPCODE_VAULT_KEY set")
-            value = await vault.get(name)
-        except (VaultError, NotFoundError) as error:
-            raise ActionError(
-                "INTERPOLATION_ERROR", f"the secret {name!r} cannot be used: {error.message}", retryable=False,
-                details={"cause": {"code": error.code, "message": error.message}, "secret": name},
-            ) from None  # fmt: skip
-        self._redactor.add(value)
-        return value
-
-    def _failure(self, error: Exception, command: RunAction) -> Failure:
-        if isinstance(error, NotJsonError):
-            error = ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False)
-        return _bounded(self._engine.redactor.failure(Failure.of(error, step_id=command.step_id)))
+def _failure(error: Exception, context: StepContext, command: RunAction) -> Failure:
+    """Return the failure of a step; what is cut off it must not leave half a secret, so secrets go first."""
+    if isinstance(error, NotJsonError):
+        error = ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False)
+    return _bounded(context.redactor.failure(Failure.of(error, step_id=command.step_id)))
 
 
 def _too_slow(command: RunAction) -> ActionError:
@@ -250,8 +216,8 @@ def _too_slow(command: RunAction) -> ActionError:
 
 
 def _bounded(failure: Failure) -> Failure:
-    """Cut details that would make every answer about the run unreadable; each member is judged by itself."""
-    if not failure.details:
+    """Cut what would make every answer about the run unreadable; each member of the details is judged by itself."""
+    if not failure.details and len(failure.message) <= _SHOWN_MESSAGE:
         return failure
     details = {key: _cut(value) for key, value in failure.details.items()}
     return replace(failure, details=details, message=failure.message[:_SHOWN_MESSAGE])
@@ -265,9 +231,12 @@ def _cut(value: Json) -> Json:
     return value if size <= _SHOWN_DETAIL else {"truncated": True, "bytes": size}
 
 
-def unavailable(command: RunAction) -> ActionFailed:
-    """Return the report for an action nobody offers."""
+def unavailable(command: RunAction, reason: str | None) -> ActionFailed:
+    """Return the report for an action nobody offers; `reason` says why its external plugin does not, if it is of one."""
+    family, message = command.action.partition(".")[0], "no installed plugin offers it; install the one that does"
+    if reason is not None:
+        message = f"the plugin {family!r} does not offer it now: {reason}"
     return ActionFailed(command.task, Failure(
-        "ACTION_UNAVAILABLE", f"no installed plugin offers the action {command.action!r}; install the one that does",
-        retryable=True, step_id=command.step_id,
+        "ACTION_UNAVAILABLE", f"the action {command.action!r} is not available: {message}", retryable=True,
+        step_id=command.step_id,
     ))  # fmt: skip

@@ -14,6 +14,8 @@ from opcode_kernel.errors import ActionError, Failure, Json
 
 THRESHOLD = 5
 COOLDOWN = 30 * SECOND
+#: Circuits that are remembered; whoever invents targets must not be able to fill the memory.
+MOST = 1_024
 _COUNTED = frozenset({"EXECUTION_ERROR", "TIMEOUT_ERROR", "ISOLATION_ERROR"})
 
 State = Literal["closed", "open", "half_open"]
@@ -70,7 +72,10 @@ class Breakers:
         if failure.code not in _COUNTED or not failure.retryable:
             self.release(action, target)
             return []
-        circuit = self._circuits.setdefault(key, _Circuit())
+        circuit = self._circuits.pop(key, None) or _Circuit()
+        self._circuits[key] = circuit  # the latest failure stands last
+        if len(self._circuits) > MOST:
+            del self._circuits[next(iter(self._circuits))]
         if circuit.state == "open":
             return []
         circuit.failures += 1

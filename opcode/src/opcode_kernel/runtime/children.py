@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import structlog
 
 from opcode_kernel.core.commands import RunAction
-from opcode_kernel.core.interpolation import Hole, Secret
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ContextPatched, Signal
 from opcode_kernel.core.state import SUSPENDED, RunState
 from opcode_kernel.errors import (
@@ -53,7 +51,7 @@ class Children:
                 details={"chain": await self._chain(parent), "limit": limit},
             )
         child_id = child_id_of(parent, self._command)
-        given = await self._with_references(params)
+        given = await self._engine.secrets.references(self._live, self._command, params)
         try:
             child = await self._engine.start_child(
                 child_id, template_name, version=version, params=given, parent=parent, command=self._command
@@ -78,7 +76,7 @@ class Children:
     ) -> None:
         """Merge into another run's context."""
         await self._check_family(run_id)
-        redactor = self._engine.redactor
+        redactor = self._live.redactor  # the other run knows its own secrets, not ours
         message = ContextPatched(redactor.value(data), redactor.value(agent_notes), replace)
         await self._engine.deliver(run_id, message, Reply())
 
@@ -92,13 +90,7 @@ class Children:
         }  # fmt: skip
         if data is not None:
             params["data"] = data
-        return await notifier.notify(self._live.run.state.agent_id, self._engine.redactor.value(params))
-
-    async def _with_references(self, params: dict[str, Json]) -> dict[str, Json]:
-        """Return the params with references where secrets are: the child fills them in itself, and logs none."""
-        secrets = await self._engine.runner.secrets_of(self._command)
-        names = {value: name for name, value in secrets.items() if value}
-        return _refer(params, names) if names else params
+        return await notifier.notify(self._live.run.state.agent_id, self._engine.secrets.known.value(params))
 
     def _abandon(self, child_id: str) -> None:
         """Cancel a child whose result nobody wants any more; one of a parked step goes on."""
@@ -189,18 +181,6 @@ async def _tell_resting_parent(engine: Engine, child: RunState) -> None:
 
 def _complain(what: str, run_id: str, error: OpcodeError) -> None:
     structlog.get_logger("opcode.engine").error(what, workflow_id=run_id, error=error.message)
-
-
-def _refer(value: Any, names: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _refer(item, names) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_refer(item, names) for item in value]
-    if not isinstance(value, str) or not any(secret in value for secret in names):
-        return value
-    pattern = "|".join(re.escape(secret) for secret in sorted(names, key=len, reverse=True))
-    parts = [part for part in re.split(f"({pattern})", value) if part]
-    return Hole(tuple(Secret(names[part]) if part in names else part for part in parts))
 
 
 _FAILED = "the child workflow failed: "

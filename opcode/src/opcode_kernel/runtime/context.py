@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,9 +16,12 @@ from opcode_kernel.errors import ActionError, Json
 if TYPE_CHECKING:
     from opcode_kernel.core.evaluator import References
     from opcode_kernel.core.messages import ActionFailed, ActionSucceeded
+    from opcode_kernel.isolation.launcher import Launcher
     from opcode_kernel.plugin.policy import Policy
     from opcode_kernel.runtime.children import Children
     from opcode_kernel.runtime.driver import LiveRun
+    from opcode_kernel.runtime.redaction import Redactor
+    from opcode_kernel.runtime.secrets import Hosts
 
 
 def idempotency_key(run_id: str, command: RunAction) -> str:
@@ -32,6 +36,8 @@ class StepContext:
     emitted: list[tuple[str, Json]] | None = None
     patch: dict[str, Json] | None = None
     asked: bool = False
+    #: The hosts that each secret among the params may reach; who restricts none is not in here.
+    hosts: Hosts = ()
     #: What has to be reported besides a mere output, of an action that ran where it was called.
     report: ActionSucceeded | ActionFailed | None = None
 
@@ -71,8 +77,19 @@ class StepContext:
 
     @property
     def policy(self) -> Policy:
-        """What the operator allows."""
-        return self._live.engine.options.policy
+        """What the operator allows, less what the secrets among the params do not."""
+        policy = self._live.engine.options.policy
+        return replace(policy, hosts=replace(policy.hosts, only=self.hosts)) if self.hosts else policy
+
+    @property
+    def launcher(self) -> Launcher:
+        """What starts child processes."""
+        return self._live.engine.launcher
+
+    @property
+    def redactor(self) -> Redactor:
+        """What hides the secrets of the run."""
+        return self._live.redactor
 
     @property
     def workflows(self) -> Children:
@@ -94,18 +111,15 @@ class StepContext:
         _check(payload)
         self.asked = True
         emitted = self.emitted = self.emitted or []
-        emitted.append((event_type, self._live.engine.redactor.value(payload)))
+        emitted.append((event_type, payload))
 
     def update_context(
         self, data: dict[str, Json] | None, *, agent_notes: str | None = None, replace: bool = False
     ) -> None:
         """Have data merged into the run's context together with the completion of this step."""
         _check(data)
-        redactor = self._live.engine.redactor
         self.asked = True
-        self.patch = {
-            "data": redactor.value(data), "agent_notes": redactor.value(agent_notes), "replace": replace,
-        }  # fmt: skip
+        self.patch = {"data": data, "agent_notes": agent_notes, "replace": replace}
 
 
 def _check(value: Json) -> None:
@@ -139,7 +153,7 @@ class StepLog:
         self._context = context
 
     def _write(self, level: str, event: str, fields: dict[str, Json]) -> None:
-        redactor = self._live.engine.redactor
+        redactor = self._live.engine.secrets.known
         # The ids win over fields of the same name: they say where a record really came from.
         bound = redactor.value(fields) | {
             "workflow_id": self._context.run_id, "step_id": self._context.step_id, "agent_id": self._context.agent_id,

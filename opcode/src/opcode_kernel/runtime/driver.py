@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -31,6 +32,7 @@ from opcode_kernel.store.projections import decision_rows, run_row, step_rows
 
 if TYPE_CHECKING:
     from opcode_kernel.runtime.engine import Engine
+    from opcode_kernel.runtime.redaction import Redactor
 
 #: Let others have the loop after this many transitions in one go, or after this many microseconds of slow ones.
 TURN = 200
@@ -49,8 +51,10 @@ class LiveRun:
     _until = 0
     _wake: anyio.Event | None = None
 
-    def __init__(self, engine: Engine, run_id: str, run: Run | None = None) -> None:
+    def __init__(self, engine: Engine, run_id: str, run: Run | None = None, redactor: Redactor | None = None) -> None:
         self.engine = engine
+        #: Hides the secrets of the run from whatever enters its core: nothing else may tell it anything.
+        self.redactor = engine.secrets.common if redactor is None else redactor
         self.run_id = run_id
         self.loaded = run is not None
         if run is not None:
@@ -117,6 +121,7 @@ class LiveRun:
         try:
             if not self.loaded:
                 self.run = await self.engine.load(self.run_id)
+                self.redactor = await self.engine.secrets.redactor_of(self.run)
                 self.loaded = True
             await self._loop()
         except Exception as error:  # noqa: BLE001 - one broken run must not take the engine with it
@@ -189,6 +194,7 @@ class LiveRun:
         run, inbox, inline, unsaved = self.run, self._inbox, self._inline, self._unsaved
         clock, run_inline, outstanding = self.engine.clock, self.engine.runner.run_inline, run.state.outstanding
         commands: Sequence[Command]
+        redactor = self.redactor if self.redactor.armed else None
         now = clock()
         self._until = until = now + TURN_TIME
         run.pause = self._is_late
@@ -207,9 +213,11 @@ class LiveRun:
                 output = run_inline(context, command)
                 now = clock()
                 if context.report is None:
+                    output = output if redactor is None else redactor.value(output)
                     commands = run.succeed(command, output, now, unsaved)
                 else:
-                    events, commands = run.handle(context.report, now)
+                    report = context.report if redactor is None else redactor.message(context.report)
+                    events, commands = run.handle(report, now)
                     unsaved += events
             elif inbox:
                 message, reply = inbox.popleft()
@@ -218,6 +226,7 @@ class LiveRun:
                 if message is not None:
                     try:
                         now = clock()
+                        message = message if redactor is None else redactor.message(message)
                         events, commands = run.handle(message, now)
                     except OpcodeError as error:
                         if reply is None:
@@ -247,7 +256,10 @@ class LiveRun:
         if type(command) is RunAction:
             action = command.binding
             if action is None:
-                self.push(unavailable(command))
+                action = self.engine.registry.actions.get(command.action)  # it may have come since the plan was made
+                command = replace(command, binding=action)
+            if action is None:
+                self.push(unavailable(command, self.engine.registry.live.why_absent(command.action)))
             elif action.effect == "effect":
                 self._effects.append(command)
             elif action.inline and not command.holes:

@@ -21,6 +21,7 @@ from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import ACTIVE, RunState
 from opcode_kernel.core.validation import Report
 from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError, StoreError
+from opcode_kernel.isolation.launcher import Launcher, open_launcher
 from opcode_kernel.plugin.manager import Registry
 from opcode_kernel.runtime import answers, hints
 from opcode_kernel.runtime.actions import ActionRunner
@@ -32,15 +33,19 @@ from opcode_kernel.runtime.committer import Committer
 from opcode_kernel.runtime.driver import LiveRun
 from opcode_kernel.runtime.hub import Hub, Listener
 from opcode_kernel.runtime.library import Library, Template
+from opcode_kernel.runtime.lifespans import serve_lifespans
 from opcode_kernel.runtime.mending import mended_log
 from opcode_kernel.runtime.nursery import Nursery, open_nursery
 from opcode_kernel.runtime.options import EngineOptions as EngineOptions
+from opcode_kernel.runtime.options import check_wait_timeout
 from opcode_kernel.runtime.options import wall_clock as wall_clock
 from opcode_kernel.runtime.ports import Notifier as Notifier
 from opcode_kernel.runtime.ports import Vault
+from opcode_kernel.runtime.providers import Providers
 from opcode_kernel.runtime.recovery import POLICIES, recover
 from opcode_kernel.runtime.redaction import Redactor
 from opcode_kernel.runtime.reply import Reply
+from opcode_kernel.runtime.secrets import Secrets
 from opcode_kernel.runtime.shutdown import shut_down
 from opcode_kernel.runtime.start_keys import StartKeys
 from opcode_kernel.runtime.starts import Request, new_id, start_new, start_once
@@ -58,23 +63,24 @@ class Engine:
 
     def __init__(
         self, store: Store, registry: Registry, options: EngineOptions, vault: Vault | None,
-        notifier: Notifier | None, nursery: Nursery,
+        notifier: Notifier | None, nursery: Nursery, launcher: Launcher,
     ) -> None:  # fmt: skip
         self.store = store
         self.registry = registry
         self.options = options
-        self.vault = vault
+        self.secrets = Secrets(vault)
         self.notifier = notifier
         self.nursery = nursery
         self.clock = options.clock
         self.hub = Hub()
-        self.redactor = Redactor()
         self.breakers = Breakers()
         self.committer = Committer(store, self.hub, self._write_lost)
         self.admission = Admission(nursery, self.committer)
         self.start_keys = StartKeys(store)
+        self.providers = Providers(self, vault)
         self.library = Library(store, registry, options.limits, self.clock, vault)
         self.runner = ActionRunner(self)
+        self.launcher = launcher
         self.timers = Timers(self.clock, self._fire, patience=1.0 if self.clock is wall_clock else 3600.0)
         self.live: dict[str, LiveRun] = {}
         #: No action and no run is started any more.
@@ -122,7 +128,7 @@ class Engine:
             DefinitionError, InterpolationError: the input is refused; nothing is stored.
             ConflictError: the key was used for another run, named in `details.workflow_id`; or the engine is closing.
         """
-        _check_wait_timeout(wait_timeout)
+        check_wait_timeout(wait_timeout)
         request = Request(new_id(), template_name, version, params or {}, agent_id)
         with self._heard(request.run_id, listener):
             if idempotency_key is None:
@@ -136,11 +142,12 @@ class Engine:
     def start(
         self, template: Template, inputs: dict[str, Any], *, agent_id: str, start_key: str | None = None,
         run_id: str | None = None, parent: RunState | None = None, command: RunAction | None = None,
+        redactor: Redactor | None = None,
     ) -> LiveRun:  # fmt: skip
         """Start driving a run of a resolved template; nothing is durable yet when this returns."""
         self.refuse_when_closing()
         run_id = run_id or new_id()
-        live = LiveRun(self, run_id, Run(template.plan))
+        live = LiveRun(self, run_id, Run(template.plan), redactor)
         self.live[run_id] = live
         message = Start(run_id, inputs, agent_id, start_key=start_key)
         if parent is not None and command is not None:
@@ -163,10 +170,12 @@ class Engine:
         live = self.live.get(run_id)
         if live is None and await self.store.run(run_id) is None:
             template = await self.library.resolve(template_name, version, check=True)
-            inputs = self.library.prepare_inputs(template, params)
+            given = self.library.prepare_inputs(template, params)
+            inputs = await self.secrets.prepare(template.plan, given, passed_on=True)
             if self.closing:
                 await anyio.sleep_forever()  # until this step is parked, and starts its child after the restart
-            live = self.start(template, inputs, agent_id=parent.agent_id, run_id=run_id, parent=parent, command=command)
+            live = self.start(template, inputs.values, agent_id=parent.agent_id, run_id=run_id, parent=parent,
+                              command=command, redactor=inputs.redactor)  # fmt: skip
         if live is None:
             state = (await self.load(run_id)).state
             if state.status != ACTIVE:
@@ -268,9 +277,7 @@ class Engine:
                 "a log has a gap, its step table fills it", workflow_id=run_id, error=error.message
             )
         with collector_paused(len(events)):
-            run = Run.replay(template.plan, events)
-        await self.runner.remember_secrets(run.state)
-        return run
+            return Run.replay(template.plan, events)
 
     def let_go(self, live: LiveRun) -> None:
         """Forget a run that rests; whoever waits for it as a parent or child is told."""
@@ -352,11 +359,6 @@ class Engine:
             remove()
 
 
-def _check_wait_timeout(seconds: float | None) -> None:
-    if seconds is not None and not seconds >= 0:
-        raise DefinitionError(f"expected wait_timeout to be at least 0 seconds, found {seconds}")
-
-
 @asynccontextmanager
 async def open_engine(
     store: Store, registry: Registry, *, options: EngineOptions | None = None, vault: Vault | None = None,
@@ -366,17 +368,25 @@ async def open_engine(
 
     Raises:
         DefinitionError: an option is malformed.
+        SettingsError: isolation is required that this machine cannot give.
     """
     options = options or EngineOptions()
     if options.recovery not in POLICIES:
         raise DefinitionError(f"expected recovery to be one of {', '.join(POLICIES)}, found {options.recovery!r}")
     failed: Exception | None = None
-    async with open_nursery() as nursery, anyio.create_task_group() as services:
-        engine = Engine(store, registry, options, vault, notifier, nursery)
+    async with (
+        open_launcher(options.policy.isolation.mode) as launcher,
+        open_nursery() as nursery,
+        anyio.create_task_group() as services,
+    ):
+        engine = Engine(store, registry, options, vault, notifier, nursery, launcher)
         for source, observer in registry.hooks("opcode_committed"):
             engine.hub.observe(source.distribution, observer)
         services.start_soon(engine.committer.serve)
         try:
+            await launcher.require(options.policy)
+            await services.start(serve_lifespans, registry, options.policy.expressions)
+            await services.start(engine.providers.serve)
             await recover(engine)
             services.start_soon(engine.timers.serve)
             yield engine
@@ -385,10 +395,6 @@ async def open_engine(
         finally:
             with anyio.CancelScope(shield=True):
                 await shut_down(engine)
-            for evaluator in registry.evaluators.values():
-                close = getattr(evaluator, "close", None)
-                if close is not None:
-                    close()
             services.cancel_scope.cancel()
     if failed is not None:
         raise failed

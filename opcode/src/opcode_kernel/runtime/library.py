@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from opcode_kernel.codec import measure
-from opcode_kernel.core.interpolation import split_holes
+from opcode_kernel.core.holes import split_holes
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.plan import Plan, compile_plan
 from opcode_kernel.core.scope import Scope
@@ -76,6 +76,7 @@ class Library:
         self._vault = vault
         self._vocabulary = RegistryVocabulary(registry)
         self._registry = registry
+        self._vocabulary_version = registry.live.version
         self._limits = limits
         self._clock = clock
         self._compiled: dict[tuple[str, int], Template] = {}
@@ -146,6 +147,10 @@ class Library:
         """
         if not name.strip():
             raise DefinitionError("expected a template name, found an empty text")
+        if self._vocabulary_version != self._registry.live.version:
+            # Actions have come or gone: what was checked and compiled with others is done again when it is needed.
+            self._vocabulary_version = self._registry.live.version
+            self._compiled.clear()
         number = None if version in (None, "") else version_number(version)
         if number is None and name in self._latest:
             number = self._latest[name]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Collection
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from opcode_kernel.errors import Json
 
@@ -29,4 +30,37 @@ class SecretNames(Protocol):
 
     async def list(self) -> list[str]:
         """Return the names of all secrets, sorted."""
+        ...
+
+
+class Borrower(NamedTuple):
+    """The step that is about to use a secret."""
+
+    agent_id: str
+    run_id: str
+    template: str
+    step_id: str
+    action: str
+
+
+class Loan(NamedTuple):
+    """A secret for one step. If `hosts` names any, the value may reach those alone."""
+
+    value: str
+    hosts: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Loan(***)"
+
+
+@runtime_checkable
+class LendingVault(Vault, Protocol):
+    """A vault that decides who may use a secret, and keeps a record of it."""
+
+    async def lend(self, names: Collection[str], borrower: Borrower, optional: Collection[str] = ()) -> dict[str, Loan]:
+        """Return secrets by name; those in `optional` may be absent (raises `NotFoundError`, `VaultError`)."""
+        ...
+
+    async def peek(self, name: str) -> str:
+        """Return a value in order to hide it where it turns up (raises `NotFoundError`, `VaultError`)."""
         ...

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from opcode_kernel.core.commands import RunAction, StartTimer
+from opcode_kernel.core.interrupting import is_safe
 from opcode_kernel.core.messages import Interrupted
 from opcode_kernel.core.run import Run
-from opcode_kernel.core.settling import is_safe
 from opcode_kernel.core.state import ACTIVE, PENDING, TERMINAL_RUN, RunState
 from opcode_kernel.errors import Failure
 from opcode_kernel.runtime.children import cancel_run
@@ -37,6 +37,7 @@ async def recover(engine: Engine) -> int:
             await _park(engine, row, error)
             continue
         if live is not None:
+            live.redactor = await engine.secrets.redactor_of(run)
             taken.append(live)
     # Nothing runs before everything is known, so that parents and children find each other and have one owner each.
     replies = [_go_on(engine, live) for live in taken]

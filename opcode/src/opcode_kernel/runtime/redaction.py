@@ -1,84 +1,219 @@
-"""Keeping secrets out of everything that is written: the one place where known values are masked.
+"""Keeping secrets out of everything that is written: known values are masked, in every spelling (`spellings.py`).
 
-A value is looked for as it is and as base64, URL-encoded, hexadecimal and JSON-escaped text. Values under four characters
-are not searched for (spec 02 section 10.7): they would mask half of every text.
+Three redactors ask for that. Each run with secrets has one, and whatever enters its core goes through it, so that no event,
+row or answer made of the run's state can show one (`LiveRun`). The engine's own knows every secret it ever fetched; answers
+and log lines go through it last. Beneath both lies the one of the secrets that belong to no run.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-from typing import Any
-from urllib.parse import quote, quote_plus
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+from weakref import WeakSet
 
-from opcode_kernel.core.interpolation import MASK
-from opcode_kernel.errors import Failure, Json
+from opcode_kernel.codec import encode
+from opcode_kernel.core.holes import MASK
+from opcode_kernel.core.messages import (
+    ActionFailed,
+    ActionSucceeded,
+    ContextPatched,
+    Message,
+    Signal,
+)
+from opcode_kernel.errors import Failure, Json, OpcodeError
+from opcode_kernel.runtime.searching import Patterns, compiled, is_in, masked
+from opcode_kernel.runtime.spellings import SHORTEST, number_of
 
-_SHORTEST = 4
+M = TypeVar("M", bound=Message)
+
+#: Values in one expression; the next ones make another, so that a new value costs what it costs alone.
+_TOGETHER = 16
+#: What is left of a value with more texts to look at is hidden as a whole.
+_MOST_TEXTS = 30_000
+#: What the core looks for in what it is told, and of these what can only be a word that the definition has as well.
+_CHOSEN = frozenset({"choice", "signal"})
+_WORDS = _CHOSEN | {"agent_notes", "data", "output", "reason", "reasoning", "replace"}
+#: Of a long list so many items are looked at together, and one by one only where there is something.
+_BLOCK = 64
 
 
 class Redactor:
-    """Masks every secret it has been told of. Empty ones cost nothing."""
+    """Masks every value it has been told of, and those of the redactor it lies `over`. Without any it costs nothing."""
 
-    #: Whether there is anything to mask.
-    armed = False
+    def __init__(self, *, over: Redactor | None = None, shortest_number: int = SHORTEST) -> None:
+        self._over = over
+        self._shortest_number = shortest_number
+        self._values: dict[str, None] = {}
+        self._patterns: Patterns | None = ()
+        self._numbers: set[int | float] = set()
 
-    def __init__(self) -> None:
-        self._values: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+    def __repr__(self) -> str:
+        return f"<Redactor of {len(self._values)} values>"
+
+    @property
+    def armed(self) -> bool:
+        """Whether there is anything to mask."""
+        return bool(self._values) or (self._over is not None and self._over.armed)
 
     def __bool__(self) -> bool:
         return self.armed
 
     def add(self, value: str) -> None:
-        """Mask this value from now on."""
-        if len(value) < _SHORTEST or value in self._values:
+        """Mask this value from now on. Those under four characters, or of blanks alone, are not searched for."""
+        if len(value) < SHORTEST or value.isspace() or value in self._values:
             return
-        self._values.add(value)
-        forms = sorted({form for known in self._values for form in _forms(known)}, key=len, reverse=True)
-        self._pattern = re.compile("|".join(re.escape(form) for form in forms))
-        self.armed = True
+        self._values[value] = None
+        self._patterns = None  # made when they are needed, for values come in groups
+        if (number := number_of(value)) is not None:
+            self._numbers.add(number)
 
     def text(self, text: str) -> str:
         """Return a text with every known secret masked."""
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        return text if not self.armed else masked(self.patterns(), text)
 
     def value(self, value: Json) -> Json:
-        """Return a JSON value with every known secret masked, keys included."""
-        if self._pattern is None:
+        """Return a JSON value with every known secret masked, keys and numbers included.
+
+        What is no JSON is looked at by its `repr`.
+        """
+        if not self.armed:
             return value
-        return self._masked(value)
+        if isinstance(value, str):
+            return self.text(value)
+        try:
+            if not self.found_in(value):
+                return value
+        except ValueError:
+            pass  # no JSON; whoever writes it will say so
+        try:
+            return _Walk(self).masked(value)
+        except RecursionError:
+            return MASK
 
     def failure(self, failure: Failure) -> Failure:
         """Return a failure whose message and details show no secret."""
-        if self._pattern is None:
+        if not self.armed:
             return failure
-        return Failure(
-            failure.code, self.text(failure.message), failure.retryable, self.value(failure.details), failure.step_id,
-            failure.fatal,
-        )  # fmt: skip
+        return replace(failure, message=self.text(failure.message), details=self.value(failure.details))
 
-    def _masked(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.text(value)
+    def error(self, error: OpcodeError) -> OpcodeError:
+        """Return an error whose message and details show no secret."""
+        message, details = self.text(error.message), self.value(error.details)
+        if message == error.message and details == error.details:
+            return error
+        return OpcodeError(message, code=error.code, retryable=error.retryable, details=details, fatal=error.fatal)
+
+    def message(self, message: M) -> M:
+        """Return a message to a run in which no secret comes along. `Start` is looked at where its inputs are made."""
+        hidden: dict[str, Any] = {}
+        match message:
+            case ActionSucceeded():
+                hidden = {"output": self.value(message.output), "patch": self._members(message.patch)}
+                hidden["emitted"] = message.emitted and [
+                    (self.text(kind), self.value(payload)) for kind, payload in message.emitted
+                ]
+            case ActionFailed():
+                notes = message.notes and [(kind, self._members(payload) or {}) for kind, payload in message.notes]
+                hidden = {"failure": self.failure(message.failure), "notes": notes}
+            case Signal():
+                hidden = {"payload": self._members(message.payload), "reasoning": self.value(message.reasoning)}
+            case ContextPatched():
+                hidden = {"data": self.value(message.data), "agent_notes": self.value(message.agent_notes)}
+        return replace(message, **hidden) if hidden else message
+
+    def numbers(self) -> set[int | float]:
+        """Return the secrets that may come back as a number."""
+        return self._numbers if self._over is None else self._numbers | self._over.numbers()
+
+    def hides_number(self, number: int | float) -> bool:
+        """Tell whether a number shows one of `numbers`."""
+        shown = repr(number)
+        return len(shown) >= self._shortest_number and (
+            number in self.numbers() or is_in(self.patterns(), shown.encode())
+        )
+
+    def patterns(self) -> Patterns:
+        """Return the expressions to search with."""
+        if self._patterns is None:
+            values = tuple(self._values)
+            groups = (compiled(values[n : n + _TOGETHER]) for n in range(0, len(values), _TOGETHER))
+            self._patterns = [pattern for group in groups for pattern in group]
+        return (
+            self._patterns if self._over is None or not self._over.armed else (*self._patterns, *self._over.patterns())
+        )
+
+    def found_in(self, value: Json) -> bool:
+        """Tell whether there is anything to mask in a JSON value (raises `ValueError` for any other)."""
+        return is_in(self.patterns(), encode(value).encode())
+
+    def _members(self, members: dict[str, Json] | None) -> dict[str, Json] | None:
+        """Mask the members of an object that the core reads by name; a secret may be one of these words."""
+        return members and {
+            key if key in _WORDS else self.text(key): item if key in _CHOSEN else self.value(item)
+            for key, item in members.items()
+        }
+
+
+#: The redactors of the engines in this process: log records do not say which engine they are about.
+_OPEN: WeakSet[Redactor] = WeakSet()
+
+
+def open_redactors() -> list[Redactor]:
+    """Return what hides the secrets of the engines in this process."""
+    return [redactor for redactor in list(_OPEN) if redactor.armed]
+
+
+def watch(redactor: Redactor) -> Redactor:
+    """Count a redactor among those of `open_redactors` for as long as it lives."""
+    _OPEN.add(redactor)
+    return redactor
+
+
+class _Walk:
+    """Goes through one JSON value of which it is known that there is something to mask in it."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._numbers = bool(redactor.numbers())
+        self._keys: dict[Any, Any] = {}
+        self._texts = 0
+
+    def masked(self, value: Any) -> Any:
+        if self._texts > _MOST_TEXTS:
+            return MASK
         if isinstance(value, dict):
-            return {self.text(key): self._masked(item) for key, item in value.items()}
+            return {self._key(key): self.masked(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self._masked(item) for item in value]
-        return value
+            return self._list(value)
+        if value is None or isinstance(value, bool) or (isinstance(value, int | float) and not self._numbers):
+            return value
+        self._texts += 1
+        if isinstance(value, str):
+            return self._redactor.text(value)
+        if isinstance(value, int | float):
+            return MASK if self._redactor.hides_number(value) else value
+        shown = repr(value)
+        return value if self._redactor.text(shown) == shown else self._redactor.text(shown)
 
+    def _key(self, key: Any) -> Any:
+        if key not in self._keys:
+            self._keys[key] = self.masked(key)
+        return self._keys[key]
 
-def _forms(value: str) -> set[str]:
-    raw = value.encode()
-    forms = {value, quote(value, safe=""), quote_plus(value), raw.hex(), raw.hex().upper(), json.dumps(value)[1:-1],
-             json.dumps(value, ensure_ascii=False)[1:-1]}  # fmt: skip
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        # In the middle of a longer text the encoding depends on the offset: keep what is the same at each of the three.
-        for offset in range(3):
-            encoded = encode(b"\0" * offset + raw).decode().rstrip("=")
-            start = -(-offset * 8 // 6)
-            usable = encoded[start : len(encoded) - (1 if (offset + len(raw)) % 3 else 0)]
-            if len(usable) >= _SHORTEST:
-                forms.add(usable)
-    return {form for form in forms if len(form) >= _SHORTEST}
+    def _list(self, items: Sequence[Any]) -> list[Any]:
+        if len(items) <= _BLOCK:
+            return [self.masked(item) for item in items]
+        result: list[Any] = []
+        for start in range(0, len(items), _BLOCK):
+            if self._texts > _MOST_TEXTS:
+                return [*result, MASK]
+            block = items[start : start + _BLOCK]
+            result += [self.masked(item) for item in block] if self._found_in(block) else block
+        return result
+
+    def _found_in(self, block: Sequence[Any]) -> bool:
+        try:
+            return self._redactor.found_in(list(block))
+        except ValueError:
+            return True  # no JSON, so it has to be looked at

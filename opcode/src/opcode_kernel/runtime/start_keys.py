@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from opcode_kernel.core.interpolation import split_holes
+from opcode_kernel.core.holes import split_holes
 from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import ConflictError, DefinitionError, Json
 from opcode_kernel.runtime.library import Template

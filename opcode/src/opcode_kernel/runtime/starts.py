@@ -33,11 +33,15 @@ def new_id() -> str:
 async def start_new(engine: Engine, request: Request, key: str | None = None) -> LiveRun:
     """Start a run; nothing of it is durable yet when this returns."""
     template = await engine.library.resolve(request.template_name, request.version, check=True)
-    inputs = engine.library.prepare_inputs(template, request.params)
+    given = engine.library.prepare_inputs(template, request.params)
+    inputs = await engine.secrets.prepare(template.plan, given)
     await engine.touch_agent(request.agent_id)
     engine.refuse_when_closing()
     await engine.admission.enter()
-    return engine.start(template, inputs, agent_id=request.agent_id, start_key=key, run_id=request.run_id)
+    return engine.start(
+        template, inputs.values, agent_id=request.agent_id, start_key=key, run_id=request.run_id,
+        redactor=inputs.redactor,
+    )  # fmt: skip
 
 
 async def start_once(engine: Engine, request: Request, key: str) -> LiveRun | str:
@@ -51,6 +55,7 @@ async def start_once(engine: Engine, request: Request, key: str) -> LiveRun | st
     if not version and known.template_name == request.template_name:
         version = str(known.template_version)  # the latest may be another by now, but the request is the same
     template = await engine.library.resolve(request.template_name, version)
-    known.check(key, template, engine.library.prepare_inputs(template, request.params))
+    inputs = await engine.secrets.prepare(template.plan, engine.library.prepare_inputs(template, request.params))
+    known.check(key, template, inputs.values)
     await engine.touch_agent(request.agent_id)
     return known.run_id

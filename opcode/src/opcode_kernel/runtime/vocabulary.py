@@ -8,7 +8,6 @@ from opcode_kernel.core.evaluator import Evaluator
 from opcode_kernel.core.step_type import StepType
 from opcode_kernel.errors import DefinitionError, Json
 from opcode_kernel.plugin.manager import Registry
-from opcode_kernel.plugin.params import schema_of
 from opcode_kernel.schemas import JsonSchema
 
 
@@ -17,7 +16,6 @@ class RegistryVocabulary:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._outputs: dict[str, Mapping[str, Json]] = {}
 
     @property
     def step_types(self) -> Mapping[str, StepType]:
@@ -49,6 +47,11 @@ class RegistryVocabulary:
         decoder = self._registry.actions[action].decoder
         return sorted(params) if decoder is None else decoder.unknown(params)
 
+    def lint(self, action: str, params: dict[str, Json]) -> Iterable[tuple[str, str]]:
+        """Return what the action warns of."""
+        lint = self._registry.actions[action].lint
+        return () if lint is None else lint(params)
+
     def param_names(self, action: str) -> Iterable[str]:
         """Return the names of the params, aliases included."""
         decoder = self._registry.actions[action].decoder
@@ -59,12 +62,8 @@ class RegistryVocabulary:
         return dict.fromkeys(sorted(self._registry.actions[action].bound), "expr")
 
     def output_schema(self, action: str) -> Mapping[str, Json]:
-        """Return the schema of the output; derived once."""
-        known = self._outputs.get(action)
-        if known is None:
-            output = self._registry.actions[action].output
-            known = self._outputs[action] = {} if output is None else schema_of(output)
-        return known
+        """Return the schema of the output."""
+        return self._registry.actions[action].output_schema
 
     def check_schema(self, schema: Json) -> str | None:
         """Return what is wrong with a JSON Schema."""

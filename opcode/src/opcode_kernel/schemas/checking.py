@@ -7,6 +7,7 @@ without `$schema` is one of draft 2020-12; one that names another published draf
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -50,16 +51,18 @@ class JsonSchema:
                 resolver.lookup(reference)
         except Unresolvable as error:
             raise _elsewhere(error) from None
+        except (TypeError, ValueError) as error:
+            raise _no_schema(error) from None
         self.violations({})  # what leads back to itself without end does so for any value
 
-    def violations(self, value: Json) -> list[str]:
+    def violations(self, value: Json, *, seconds: float = MAX_SECONDS) -> list[str]:
         """Return what is wrong with a value, one `<JSON pointer>: <reason>` per leaf violation, at most 100, by place.
 
         Raises:
-            DefinitionError: the schema cannot be applied to this value, or not within a second.
+            DefinitionError: the schema cannot be applied to this value, or not within so many seconds.
         """
         try:
-            validator = self._draft(self._rest, registry=_registry(), format_checker=Checker(MAX_SECONDS))
+            validator = self._draft(self._rest, registry=_registry(), format_checker=Checker(seconds))
             errors = islice(_leaves(validator.iter_errors(value)), MAX_VIOLATIONS)
             found = {(pointer_text(error.absolute_path), reason(error)) for error in errors}
         except Unresolvable as error:
@@ -70,8 +73,7 @@ class JsonSchema:
             ) from None
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             # a reference may lead to something that is no schema at all, which the library does not expect
-            kind = type(error).__name__
-            raise DefinitionError(f"expected references to schemas, found another value ({kind})") from None
+            raise _no_schema(error) from None
         return [f"{pointer}: {text}" for pointer, text in sorted(found)]
 
 
@@ -85,10 +87,11 @@ def _compiled(schema: Json) -> tuple[Any, Json]:
     if not isinstance(schema, dict):
         raise DefinitionError("expected a JSON Schema, which is an object, found something else")
     objects = _objects(schema)
-    draft = Draft202012Validator
+    draft: Any = Draft202012Validator
     if "$schema" in schema:
-        named = schema["$schema"]
-        draft = validator_for(schema, default=None) if isinstance(named, str) else None
+        draft, named = None, schema["$schema"]
+        with suppress(ValueError):  # some texts are no address at all
+            draft = validator_for(schema, default=None) if isinstance(named, str) else None
         if draft is None:
             raise DefinitionError(f"expected a $schema of a published draft, found {canonical_text(named)[:SHOWN]}")
     for each in objects:
@@ -148,6 +151,10 @@ def _references(schema: Json) -> Iterator[str]:
 
 def _elsewhere(error: Unresolvable) -> DefinitionError:
     return DefinitionError(f"expected references within the schema, found {error.ref}")
+
+
+def _no_schema(error: Exception) -> DefinitionError:
+    return DefinitionError(f"expected references to schemas, found another value ({type(error).__name__})")
 
 
 @lru_cache(maxsize=1)

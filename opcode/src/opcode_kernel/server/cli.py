@@ -19,6 +19,7 @@ from opcode_kernel.server.commands import (
     doctor,
     install,
     mcp_stdio,
+    plugin,
     run,
     secret,
     serve,
@@ -26,7 +27,7 @@ from opcode_kernel.server.commands import (
 from opcode_kernel.server.commands.common import complain, say_json
 from opcode_kernel.server.refusals import full_text
 
-COMMANDS: tuple[ModuleType, ...] = (serve, install, mcp_stdio, run, definitions, catalogue, secret, doctor)
+COMMANDS: tuple[ModuleType, ...] = (serve, install, mcp_stdio, run, definitions, catalogue, plugin, secret, doctor)
 
 #: What the extra `daemon` of the distribution brings along.
 _EXTRAS = frozenset({"mcp", "mcp_types", "pydantic", "starlette", "tortoise", "uvicorn"})
@@ -78,13 +79,19 @@ def root_of(error: BaseException) -> BaseException:
 def _report(error: BaseException, *, json_too: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         return 130
-    if not isinstance(error, OpcodeError):
-        error = OpcodeError(_unexpected(error))
-    complain(full_text(error, "the answer to --json"))
+    safe = _without_secrets(error if isinstance(error, OpcodeError) else OpcodeError(_unexpected(error)))
+    complain(full_text(safe, "the answer to --json"))
     if json_too:
-        details = {"details": error.details} if error.details else {}
-        say_json({"error": {"code": error.code, "message": error.message, **details}})
+        details = {"details": safe.details} if safe.details else {}
+        say_json({"error": {"code": safe.code, "message": safe.message, **details}})
     return 2 if isinstance(error, SettingsError) else 1
+
+
+def _without_secrets(error: OpcodeError) -> OpcodeError:
+    redaction = sys.modules.get("opcode_kernel.runtime.redaction")  # not loaded, it has nothing to hide
+    for redactor in redaction.open_redactors() if redaction is not None else ():
+        error = redactor.error(error)
+    return error
 
 
 def _unexpected(error: BaseException) -> str:

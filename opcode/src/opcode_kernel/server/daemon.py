@@ -12,13 +12,14 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
 import anyio
 from anyio.abc import TaskStatus
 
-from opcode_kernel.errors import SettingsError
+from opcode_kernel.errors import OpcodeError, SettingsError
 from opcode_kernel.server import logs
 from opcode_kernel.server.instance import InstanceLock, bind_socket, remove_pid_file
 from opcode_kernel.server.plugin_names import check_plugin_names
@@ -57,13 +58,16 @@ async def _serve(settings: Settings, sock: socket.socket, reload: Callable[[], S
 
     log = logs.get_logger()
     stop = anyio.Event()
+    current = _Current(settings)
     async with anyio.create_task_group() as tasks:
-        await tasks.start(_signals, stop, settings, reload)
+        await tasks.start(_signals, stop, current, reload)
         application = Application(settings)
         async with http_server(application.app, sock), application.running():
             async with open_daemon_engine(settings, application.sessions) as engine:
                 application.attach(engine)
+                current.serve(engine)
                 _say_ready(settings, engine)
+                tasks.start_soon(_say_isolation, engine)
                 gc.collect()
                 gc.freeze()
                 # Runs leave cyclic garbage in small pieces; looking at it less often costs nothing (docs/speed.md).
@@ -73,6 +77,32 @@ async def _serve(settings: Settings, sock: socket.socket, reload: Callable[[], S
             log.info("engine closed")
         tasks.cancel_scope.cancel()
     log.info("stopped")
+
+
+class _Current:
+    """The settings that hold now, and the engine that is to hear of new ones."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        #: Those of the start: the environment does not name the files of the passphrases any more.
+        self._vault_keys = settings.vault_keys
+        self._engine: Any = None
+
+    def serve(self, engine: Any) -> None:
+        """Tell this engine from now on, also of what came while it was opened."""
+        self._engine = engine
+        self.take_over(self.settings)
+
+    def take_over(self, settings: Settings) -> None:
+        """Let new settings hold. The rules of paths hold from the next action on."""
+        fresh, self.settings = settings is not self.settings, settings
+        if self._engine is None:
+            return
+        if fresh or self._engine.providers.plugins != settings.plugins:  # the same again: try what was given up
+            self._engine.providers.reconcile(settings.plugins)
+        options = self._engine.options
+        paths = self._vault_keys.hidden(settings.policy).paths
+        self._engine.options = replace(options, policy=replace(options.policy, paths=paths))
 
 
 def _say_ready(settings: Settings, engine: Any) -> None:
@@ -86,12 +116,27 @@ def _say_ready(settings: Settings, engine: Any) -> None:
     if settings.panel and not any(source.name == "panel" for source in engine.registry.sources):
         log.warning("the panel is switched on but no plugin offers it")
     plugins = [source.distribution for source in engine.registry.sources]
-    log.info("ready", url=f"{settings.client_url}/sse", pid=os.getpid(), db=settings.db_path, plugins=plugins)
+    external = {row.name: row.status for row in engine.providers.states()}
+    log.info(
+        "ready", url=f"{settings.client_url}/sse", pid=os.getpid(), db=settings.db_path, plugins=plugins,
+        **({"external_plugins": external} if external else {}),
+    )  # fmt: skip
+
+
+async def _say_isolation(engine: Any) -> None:
+    """Find out what commands can be held to, while nobody waits for one yet, and say it once."""
+    log = logs.get_logger()
+    try:
+        there = await engine.launcher.capabilities()
+    except (OpcodeError, OSError) as error:
+        log.error("commands cannot be started", error=str(error))
+    else:
+        log.info("isolation of commands", mode=engine.launcher.mode, **there.report())
 
 
 async def _signals(
     stop: anyio.Event,
-    settings: Settings,
+    current: _Current,
     reload: Callable[[], Settings],
     *,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
@@ -102,13 +147,14 @@ async def _signals(
         task_status.started()
         async for number in received:
             if number == signal.SIGHUP:
-                settings = _reload(settings, reload)
+                current.take_over(_reload(current.settings, reload))
             elif stop.is_set():
                 log.warning("second signal: leaving at once")
-                _leave(settings)
+                _leave(current.settings)
             else:
-                log.info("stopping", signal=signal.Signals(number).name, grace_seconds=settings.shutdown_grace)
-                _end_after(settings.shutdown_grace + _OVERTIME, settings)
+                grace = current.settings.shutdown_grace
+                log.info("stopping", signal=signal.Signals(number).name, grace_seconds=grace)
+                _end_after(grace + _OVERTIME, current.settings)
                 stop.set()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from opcode_kernel.core.state import ACTIVE
 from opcode_kernel.errors import OpcodeError, SettingsError, VaultError
+from opcode_kernel.plugin.external import ExternalPlugin
 from opcode_kernel.plugin.manager import Registry, discover
 from opcode_kernel.runtime.engine import Engine, EngineOptions, Notifier, open_engine
 from opcode_kernel.server import logs
@@ -26,7 +27,7 @@ def load_registry(settings: Settings) -> Registry:
         PluginError: see `discover`.
     """
     check_plugin_names(settings)
-    return discover(only=settings.plugins, off=settings.plugins_off)
+    return discover(only=settings.plugins_only, off=settings.plugins_off)
 
 
 def make_store(settings: Settings, db: str | None, *, sole: bool = True) -> Store:
@@ -56,25 +57,39 @@ def make_store(settings: Settings, db: str | None, *, sole: bool = True) -> Stor
 
 
 async def make_vault(store: Store, settings: Settings) -> Any:
-    """Open the vault with the key of the settings, or return None when there is no key.
+    """Open the vault with the key of the settings, or return None when there is no key; one that may stay locked does.
 
     Raises:
         SettingsError: the key is wrong and the vault may not stay locked.
     """
     if settings.vault_key is None:
         return None
-    from opcode_kernel.runtime.vault import open_vault
+    from opcode_kernel.runtime.vault import LockedVault, open_vault
 
     try:
-        return await open_vault(store, settings.vault_key)
+        vault = await open_vault(store, settings.vault_key, others=settings.vault_keys.others)
     except VaultError as error:
         if settings.vault_optional:
             logs.get_logger().warning("the vault stays locked", error=error.message)
-            return None
+            return LockedVault(store, error.message)
         raise SettingsError(
             f"the vault cannot be opened: {error.message}, or start without secrets: opcode serve "
             "--allow-locked-vault (OPCODE_VAULT_OPTIONAL=true)"
         ) from error
+    if not vault.is_current(settings.vault_key):
+        logs.get_logger().warning(
+            "the vault is not under OPCODE_VAULT_KEY but under the new or the previous passphrase; `opcode secret rotate` "
+            "moves it, or set OPCODE_VAULT_KEY to the other one"
+        )
+    return vault
+
+
+def _store_of_secrets(settings: Settings, db: str | None, store: Store) -> AbstractAsyncContextManager[Store]:
+    """Return where the secrets are: a run in memory uses those of the data directory, which a live server may share."""
+    beside = settings.db_path if db is None and settings.vault_key is not None else None
+    if beside is None or ("://" not in beside and not Path(beside).exists()):
+        return nullcontext(store)
+    return make_store(settings, beside, sole=False)
 
 
 @asynccontextmanager
@@ -103,19 +118,24 @@ async def _say_interrupted(store: Store, were_active: list[str]) -> None:
 
 @asynccontextmanager
 async def open_engine_at(
-    settings: Settings, db: str | None, *, notifier: Notifier | None = None
-) -> AsyncIterator[Engine]:
-    """Open an engine over the database at `db`, or over memory when it is None."""
+    settings: Settings, db: str | None, *, notifier: Notifier | None = None,
+    plugins: tuple[ExternalPlugin, ...] | None = None,
+) -> AsyncIterator[Engine]:  # fmt: skip
+    """Open an engine over the database at `db`, or over memory when it is None.
+
+    It starts the external plugins of the settings, or `plugins` in their place.
+    """
     registry = load_registry(settings)
     options = EngineOptions(
         pool_size=settings.pool_size,
         recovery=settings.recovery,
-        policy=settings.policy,
+        policy=settings.vault_keys.hidden(settings.policy),
         limits=settings.limits,
         shutdown_grace=settings.shutdown_grace,
+        plugins=settings.plugins if plugins is None else plugins,
     )
-    async with make_store(settings, db) as store:
-        vault = await make_vault(store, settings)
+    async with make_store(settings, db) as store, _store_of_secrets(settings, db, store) as secrets:
+        vault = await make_vault(secrets, settings)
         were_active = [row.id for row in await store.open_runs() if row.status == ACTIVE]
         async with open_engine(store, registry, options=options, vault=vault, notifier=notifier) as engine:
             await _say_interrupted(store, were_active)

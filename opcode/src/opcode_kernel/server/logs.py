@@ -1,11 +1,13 @@
 """Logging of the daemon and the commands: one JSON object per line on stderr, `time`, `level`, `msg` first.
 
 Correlation ids come from context variables: whatever is logged while a request, a run or a step is handled carries
-their ids without anyone passing them along. Records of libraries (standard `logging`) take the same way out.
+their ids without anyone passing them along. Records of libraries (standard `logging`) take the same way out, and the last
+thing that happens to a record is that known secrets are masked, wherever they came from.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -13,6 +15,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from opcode_kernel.core.holes import MASK
+from opcode_kernel.runtime.redaction import open_redactors
 from opcode_kernel.server.readable import json_text
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -27,10 +31,14 @@ _QUIET = (
     "httpx",
     "httpx2",
     "httpcore",
+    "httpcore2",
+    "hpack",
     "tortoise",
     "aiosqlite",
     "db_client",
 )
+#: Libraries that write out headers at debug, credentials included.
+_WIRE = ("httpcore", "httpcore2", "hpack")
 
 
 def configure(level: str, *, stream: TextIO | None = None) -> None:
@@ -53,7 +61,8 @@ def configure(level: str, *, stream: TextIO | None = None) -> None:
     root.addHandler(_Bridge())
     root.setLevel(_LEVELS[level])
     for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+        talks = level == "debug" and name not in _WIRE
+        logging.getLogger(name).setLevel(logging.DEBUG if talks else logging.WARNING)
 
 
 def get_logger() -> Any:
@@ -67,16 +76,25 @@ def bind(**ids: str | None) -> Any:
 
 
 def _render(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> str:
-    head = {
-        "time": record.pop("time"),
-        "level": _NAMES.get(record.pop("level"), "INFO"),
-        "msg": record.pop("event"),
-    }
+    head = {"time": record.pop("time"), "level": _NAMES.get(record.pop("level"), "INFO")}
+    message = {"msg": record.pop("event")}
     try:
-        return json_text({**head, **record}, default=repr)
+        body = json_text({**message, **record}, default=repr)
     except (TypeError, ValueError, RecursionError):
         # A record that cannot be written must not fail what it tells of.
-        return json_text({**head, "note": "its fields are no JSON"}, default=repr)
+        body = json_text({**message, "note": "its fields are no JSON"}, default=repr)
+    return f"{json_text(head)[:-1]},{_hidden(body)[1:]}"
+
+
+def _hidden(body: str) -> str:
+    """Return the text of a record in which no secret stands that any engine of this process has fetched."""
+    for redactor in open_redactors():
+        if redactor.text(body) == body:
+            continue
+        body = json_text(redactor.value(json.loads(body)))
+        if redactor.text(body) != body:  # it does not stand in one field, but is made of several and what is between
+            return json_text({"msg": MASK, "note": "a record that showed a secret was withheld"})
+    return body
 
 
 #: What every record of standard `logging` has; anything else on one came as `extra`.

@@ -10,12 +10,12 @@ from opcode_kernel.server.settings import Settings
 
 
 def check_plugin_names(settings: Settings) -> None:
-    """Refuse names in `plugins` and `plugins_off` that no installed plugin has.
+    """Refuse names in `plugins_only` and `plugins_off` that no installed plugin has.
 
     Raises:
         SettingsError: all of them, each with the place it came from.
     """
-    wanted = [(key, name) for key in ("plugins", "plugins_off") for name in getattr(settings, key)]
+    wanted = [(key, name) for key in ("plugins_only", "plugins_off") for name in getattr(settings, key)]
     if not wanted:
         return
     points = entry_points(group="opcode")

@@ -12,7 +12,8 @@ from typing import Any
 
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.errors import Json
-from opcode_kernel.plugin.policy import HostRules, PathRules, Policy, ShellRules
+from opcode_kernel.isolation.rules import MODES, IsolationRules, ProcessLimits
+from opcode_kernel.plugin.policy import ExpressionRules, HostRules, PathRules, Policy, ShellRules
 from opcode_kernel.server import setting_kinds as kinds
 from opcode_kernel.server.setting_kinds import Address, Reader
 
@@ -26,6 +27,9 @@ SECTIONS: dict[str, dict[str, Reader]] = {
         "read_only_paths": _PATHS,
         "deny_paths": _PATHS,
         "max_read_bytes": kinds.size,
+        "max_list_entries": kinds.whole(1, 1_000_000),
+        "max_tree_entries": kinds.whole(1, 10_000_000),
+        "max_tree_bytes": kinds.size,
     },
     "shell": {
         "enabled": kinds.flag,
@@ -40,13 +44,24 @@ SECTIONS: dict[str, dict[str, Reader]] = {
         "max_response_bytes": kinds.size,
         "allow_hosts": _TEXTS,
         "deny_hosts": _TEXTS,
+        "proxy": kinds.proxy,
+        "no_proxy": kinds.texts(","),
+        "ca_file": kinds.path,
     },
     "isolation": {
+        "mode": kinds.one_of(*MODES, aliases={"fallback": "off"}),
         "max_memory_bytes": kinds.size,
+        "max_cpu_percent": kinds.whole(1, 100_000),
         "max_cpu_seconds": kinds.whole(1, 86_400),
+        "max_disk_io_bps": kinds.size,
         "max_processes": kinds.whole(1, 1_000_000),
         "max_open_files": kinds.whole(1, 1_000_000),
         "max_file_bytes": kinds.size,
+        "allow_network": kinds.flag,
+    },
+    "expressions": {
+        "timeout": kinds.seconds,
+        "max_cost": kinds.whole(1_000, 1_000_000_000),
     },
     "limits": {
         "definition_size": kinds.size,
@@ -95,10 +110,14 @@ def read_rules(
 
 def policy_of(values: Mapping[str, Mapping[str, Any]], *, home: Path, listen: Address) -> Policy:
     """Build the policy from what `read_rules` returned."""
+    isolation = dict(values["isolation"])
+    mode = isolation.pop("mode", "auto")
     return Policy(
         paths=PathRules(data_dir=str(home), **values["fs"]),
         hosts=HostRules(own_addresses=own_addresses(listen), **values["http"]),
-        shell=ShellRules(limits=dict(values["isolation"]), **values["shell"]),
+        shell=ShellRules(**values["shell"]),
+        isolation=IsolationRules(mode, ProcessLimits(**isolation)),
+        expressions=ExpressionRules(**values["expressions"]),
     )
 
 

@@ -55,6 +55,13 @@ def url(value: Json) -> str:
     return value.strip().rstrip("/")
 
 
+def proxy(value: Json) -> str:
+    """Read the http or https URL of a proxy, which may hold `user:password@`, or the word `direct`."""
+    if not isinstance(value, str) or not re.fullmatch(r"direct|https?://[^\s/?#]+/?", value.strip()):
+        raise ValueError("the http or https URL of a proxy such as http://127.0.0.1:3128, or direct")
+    return value.strip().rstrip("/")
+
+
 def text(value: Json) -> str:
     """Read a text that is not blank."""
     if not isinstance(value, str) or not value.strip():

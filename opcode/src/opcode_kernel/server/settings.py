@@ -18,12 +18,14 @@ from typing import Any, Literal
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.text import json_type
 from opcode_kernel.errors import Json, SettingsError
+from opcode_kernel.plugin.external import ExternalPlugin, PluginProblems, read_plugins
 from opcode_kernel.plugin.policy import Policy
 from opcode_kernel.server import setting_kinds as kinds
 from opcode_kernel.server.policy_settings import SECTIONS, limits_of, own_addresses, policy_of, read_rules
 from opcode_kernel.server.setting_kinds import Address, Reader
+from opcode_kernel.server.vault_keys import VARIABLES, VaultKeys, take_vault_keys
 
-#: One reader per key of `settings.json`; the environment variable is `OPCODE_` and the key in capitals.
+#: One reader per key of `settings.json`; `variable_of` names the environment variable.
 READERS: dict[str, Reader] = {
     "listen_addr": kinds.address,
     "base_url": kinds.url,
@@ -33,7 +35,8 @@ READERS: dict[str, Reader] = {
     "panel": kinds.flag,
     "recovery": kinds.one_of("suspend", "auto", "resume"),
     "durability": kinds.one_of("full", "normal"),
-    "plugins": kinds.texts(","),
+    "plugins": read_plugins,
+    "plugins_only": kinds.texts(","),
     "plugins_off": kinds.texts(","),
     "auth_token": kinds.text,
     "allowed_hosts": kinds.texts(","),
@@ -44,10 +47,21 @@ READERS: dict[str, Reader] = {
     "vault_optional": kinds.flag,
 }
 
+#: Settings whose values may hold what nobody else should see.
+_UNSHOWN = frozenset({"auth_token", "plugins"})
+
 DEFAULT_ADDRESS = Address("127.0.0.1", 4100)
 
 #: What a live daemon takes over on SIGHUP; everything else needs a restart.
-HOT = frozenset({"log_level"})
+HOT = frozenset({"log_level", "plugins", "fs"})
+
+#: Keys that are not `OPCODE_` and the key in capitals in the environment; None is not to be had there.
+_VARIABLES = {"plugins": None, "plugins_only": "OPCODE_PLUGINS"}
+
+
+def variable_of(key: str) -> str | None:
+    """Return the environment variable of a setting, if it has one."""
+    return _VARIABLES.get(key, f"OPCODE_{key.upper()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +77,8 @@ class Settings:
     panel: bool = False
     recovery: str = "suspend"
     durability: Literal["full", "normal"] = "full"
-    plugins: tuple[str, ...] = ()
+    plugins: tuple[ExternalPlugin, ...] = ()
+    plugins_only: tuple[str, ...] = ()
     plugins_off: tuple[str, ...] = ()
     auth_token: str | None = field(default=None, repr=False)
     allowed_hosts: tuple[str, ...] = ()
@@ -73,6 +88,8 @@ class Settings:
     shutdown_grace: float = 10.0
     vault_optional: bool = False
     vault_key: str | None = field(default=None, repr=False)
+    #: The same passphrase and those around it, with the files they came from.
+    vault_keys: VaultKeys = field(default_factory=VaultKeys, repr=False)
     policy: Policy = field(default_factory=Policy)
     limits: Limits = field(default_factory=Limits)
     warnings: tuple[str, ...] = ()
@@ -114,9 +131,15 @@ class Settings:
         return replace(self, listen_addr=address, policy=replace(self.policy, hosts=hosts))
 
     def changed(self, other: Settings) -> list[str]:
-        """Return the names of the settings in which two sets differ, sorted."""
-        names = (f.name for f in fields(self) if f.name not in ("warnings", "places", "vault_key"))
-        return sorted(name for name in names if getattr(self, name) != getattr(other, name))
+        """Return the names of the settings, and of the sections of rules, in which two sets differ, sorted."""
+        kept = ("warnings", "places", "vault_key", "vault_keys", "policy")
+        names = (f.name for f in fields(self) if f.name not in kept)
+        changed = [name for name in names if getattr(self, name) != getattr(other, name)]
+        rules = {"fs": "paths", "http": "hosts", "shell": "shell", "isolation": "isolation"}
+        return sorted(
+            changed
+            + [section for section, name in rules.items() if getattr(self.policy, name) != getattr(other.policy, name)]
+        )
 
 
 def load_settings(
@@ -131,11 +154,11 @@ def load_settings(
     environ = os.environ if environ is None else environ
     home = Path(environ.get("OPCODE_HOME") or "~/.opcode").expanduser()
     found = _Found()
-    vault_key = found.keep(lambda: _take_vault_key(environ))
+    vault_keys = found.keep(lambda: take_vault_keys(environ)) or VaultKeys()
     sections = _from_file(home / "settings.json", found)
     for key in READERS:
-        name = f"OPCODE_{key.upper()}"
-        if environ.get(name):
+        name = variable_of(key)
+        if name is not None and environ.get(name):
             found.setting(key, environ[name], name)
         given = (flags or {}).get(key)
         if given is not None:
@@ -148,7 +171,7 @@ def load_settings(
     policy = policy_of(rules, home=home, listen=values.get("listen_addr", DEFAULT_ADDRESS))
     warnings = (*found.warnings, *_misspelt(environ))
     return Settings(
-        home=home, vault_key=vault_key, policy=policy, limits=limits_of(rules), warnings=warnings, places=found.places,
+        home=home, vault_key=vault_keys.current, vault_keys=vault_keys, policy=policy, limits=limits_of(rules), warnings=warnings, places=found.places,
         **values,
     )  # fmt: skip
 
@@ -171,10 +194,12 @@ class _Found:
         """Put a typed value where it belongs, or note what is wrong with it."""
         try:
             values[key] = reader(raw)
+        except PluginProblems as error:
+            self.problems += [f"{where}: {problem.path}: {problem.message}" for problem in error.problems]
         except ValueError as error:
             shown = json.dumps(raw, ensure_ascii=False)[:120]
             # The password of a database URL is no secret of ours, and still none of the log's business.
-            shown = "something else" if key == "auth_token" else re.sub(r"//[^/\s]*@", "//...@", shown)
+            shown = "something else" if key in _UNSHOWN else re.sub(r"//[^/\s]*@", "//...@", shown)
             self.problems.append(f"{where}: expected {error}, found {shown}")
 
     def keep(self, read: Callable[[], Any]) -> Any:
@@ -189,7 +214,8 @@ class _Found:
 def _misspelt(environ: Mapping[str, str]) -> list[str]:
     """Return a remark for every variable that nearly is one of ours."""
     rules = [f"{section}_{key}" for section, keys in SECTIONS.items() for key in keys]
-    known = {f"OPCODE_{key}".upper() for key in (*READERS, *rules, "home", "vault_key", "vault_key_file")}
+    known = {f"OPCODE_{key}".upper() for key in (*rules, "home")} | set(VARIABLES)
+    known |= {name for key in READERS if (name := variable_of(key)) is not None}
     strangers = sorted(name for name in environ if name.startswith("OPCODE_") and name not in known)
     hints = {name: get_close_matches(name.upper(), known, n=1, cutoff=0.85) for name in strangers}
     return [
@@ -250,19 +276,3 @@ def _place(file: Path, key: str, section: str | None = None) -> str:
     start = next((n for n, line in enumerate(lines) if section and f'"{section}"' in line), 0)
     line = next((n for n, text in enumerate(lines[start:], start + 1) if f'"{key}"' in text), 1)
     return f"{file}, line {line}, {f'{section}.{key}' if section else key}"
-
-
-def _take_vault_key(environ: MutableMapping[str, str]) -> str | None:
-    """Return the vault passphrase and remove every trace of it from the environment."""
-    direct, file = environ.pop("OPCODE_VAULT_KEY", ""), environ.pop("OPCODE_VAULT_KEY_FILE", "")
-    if direct and file:
-        raise SettingsError("OPCODE_VAULT_KEY and OPCODE_VAULT_KEY_FILE are both set; set one of them")
-    if not file:
-        return direct or None
-    try:
-        key = Path(file).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"OPCODE_VAULT_KEY_FILE: {file} cannot be read: {error}") from None
-    if not key:
-        raise SettingsError(f"OPCODE_VAULT_KEY_FILE: {file} is empty; expected a passphrase")
-    return key

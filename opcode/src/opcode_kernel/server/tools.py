@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -248,4 +248,23 @@ def collect_tools(engine: Any, sessions: Sessions) -> Mapping[str, Tool]:
                 )
             owners[tool.name] = source.distribution
             tools.append(tool)
-    return MappingProxyType({tool.name: tool for tool in sorted(tools, key=lambda tool: tool.name)})
+    safe = (_hiding(tool, engine) for tool in tools)
+    return MappingProxyType({tool.name: tool for tool in sorted(safe, key=lambda tool: tool.name)})
+
+
+def _hiding(tool: Tool, engine: Any) -> Tool:
+    """Return a tool whose answers and refusals show no secret, not even one that was stored before anybody knew it."""
+
+    async def handler(given: dict[str, Json], session: ToolSession) -> ToolResult:
+        known = engine.secrets.known
+        try:
+            result = await tool.handler(given, session)
+        except OpcodeError as error:
+            raise known.error(error) from None if known.armed else error.__cause__
+        if not known.armed:
+            return result
+        return replace(
+            result, data=known.value(result.data), text=None if result.text is None else known.text(result.text)
+        )
+
+    return replace(tool, handler=handler)

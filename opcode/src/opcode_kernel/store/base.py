@@ -11,6 +11,11 @@ from typing import NamedTuple, Protocol
 
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import Json
+from opcode_kernel.store.plugins import PluginRow as PluginRow
+from opcode_kernel.store.plugins import PluginTable
+from opcode_kernel.store.secrets import SecretRow as SecretRow
+from opcode_kernel.store.secrets import SecretTable
+from opcode_kernel.store.secrets import SecretUse as SecretUse
 
 
 class RunRow(NamedTuple):
@@ -149,16 +154,7 @@ class EventFilter(NamedTuple):
     newest_first: bool = False
 
 
-class SecretRow(NamedTuple):
-    """One encrypted secret."""
-
-    name: str
-    value: bytes
-    created_at: int
-    updated_at: int
-
-
-class Store(Protocol):
+class Store(PluginTable, SecretTable, Protocol):
     """Where events and projections live.
 
     Used as an async context manager: entering opens (and migrates) it, leaving flushes and closes it. All methods
@@ -250,20 +246,4 @@ class Store(Protocol):
 
     async def set_meta(self, key: str, value: str) -> None:
         """Write such a value durably."""
-        ...
-
-    async def put_secret(self, row: SecretRow) -> None:
-        """Insert or replace a secret; `created_at` of an existing one is kept."""
-        ...
-
-    async def secret(self, name: str) -> SecretRow | None:
-        """Return one secret."""
-        ...
-
-    async def secrets(self) -> list[SecretRow]:
-        """Return all secrets, sorted by name."""
-        ...
-
-    async def delete_secret(self, name: str) -> bool:
-        """Delete a secret; tells whether it existed."""
         ...

@@ -7,7 +7,7 @@ must not be changed afterwards. Leaving the context keeps the content: entering 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Self, TypeVar
+from typing import Self
 
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import ConflictError, StoreError
@@ -18,13 +18,11 @@ from opcode_kernel.store.base import (
     RunFilter,
     RunRow,
     RunWrite,
-    SecretRow,
     StepRow,
     StoredEvent,
     TemplateRow,
 )
-
-T = TypeVar("T")
+from opcode_kernel.store.memory_tables import SmallTables, page
 
 
 class _Log:
@@ -42,12 +40,13 @@ class _Log:
         return [StoredEvent(first_id + n, self.run_id, self.events[start + n]) for n in range(count)]
 
 
-class MemoryStore:
+class MemoryStore(SmallTables):
     """A `Store` in memory, for embedding without durability, for tests and for benchmarks."""
 
     durable = False
 
     def __init__(self) -> None:
+        super().__init__()
         self._logs: dict[str, _Log] = {}
         self._order: list[tuple[_Log, tuple[int, int, int]]] = []
         self._next_id = 1
@@ -57,8 +56,6 @@ class MemoryStore:
         self._decisions: dict[str, DecisionRow] = {}
         self._templates: dict[str, list[TemplateRow]] = {}
         self._agents: dict[str, AgentRow] = {}
-        self._meta: dict[str, str] = {}
-        self._secrets: dict[str, SecretRow] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -139,7 +136,7 @@ class MemoryStore:
             and (where.step_id is None or hit.event.step_id == where.step_id)
             and (where.since is None or hit.event.at >= where.since)
         )
-        return _page(hits, where.limit, where.offset)
+        return page(hits, where.limit, where.offset)
 
     async def run(self, run_id: str) -> RunRow | None:
         """See `Store.run`."""
@@ -164,7 +161,7 @@ class MemoryStore:
             and (where.reason is None or self._waits_for(run, where.reason))
         ]
         hits.sort(key=_by_age, reverse=not where.ascending)
-        return _page(hits, where.limit, where.offset), len(hits)
+        return page(hits, where.limit, where.offset), len(hits)
 
     async def open_runs(self) -> list[RunRow]:
         """See `Store.open_runs`."""
@@ -194,7 +191,7 @@ class MemoryStore:
             and (agent_id is None or row.target_agent_id == agent_id)
         ]
         hits.sort(key=_by_age, reverse=True)
-        return _page(hits, limit)
+        return page(hits, limit)
 
     async def save_template(self, row: TemplateRow) -> int:
         """See `Store.save_template`."""
@@ -214,7 +211,7 @@ class MemoryStore:
         """See `Store.templates`."""
         names = sorted(self._templates) if name is None else [name]
         rows = (row for key in names for row in reversed(self._templates.get(key, [])))
-        return _page((row for row in rows if agent_id is None or row.agent_id == agent_id), limit, offset)
+        return page((row for row in rows if agent_id is None or row.agent_id == agent_id), limit, offset)
 
     async def touch_agent(self, agent_id: str, *, type: str = "llm", now: int) -> AgentRow:
         """See `Store.touch_agent`."""
@@ -230,39 +227,9 @@ class MemoryStore:
         """See `Store.agents`."""
         return sorted(self._agents.values(), key=lambda row: (-row.last_seen_at, row.id))
 
-    async def get_meta(self, key: str) -> str | None:
-        """See `Store.get_meta`."""
-        return self._meta.get(key)
-
-    async def set_meta(self, key: str, value: str) -> None:
-        """See `Store.set_meta`."""
-        self._meta[key] = value
-
-    async def put_secret(self, row: SecretRow) -> None:
-        """See `Store.put_secret`."""
-        known = self._secrets.get(row.name)
-        self._secrets[row.name] = row if known is None else row._replace(created_at=known.created_at)
-
-    async def secret(self, name: str) -> SecretRow | None:
-        """See `Store.secret`."""
-        return self._secrets.get(name)
-
-    async def secrets(self) -> list[SecretRow]:
-        """See `Store.secrets`."""
-        return [self._secrets[name] for name in sorted(self._secrets)]
-
-    async def delete_secret(self, name: str) -> bool:
-        """See `Store.delete_secret`."""
-        return self._secrets.pop(name, None) is not None
-
 
 _OPEN = frozenset({"pending", "active", "suspended"})
 
 
 def _by_age(row: RunRow | DecisionRow) -> tuple[int, str]:
     return row.created_at, row.id
-
-
-def _page(rows: Iterable[T], limit: int, offset: int = 0) -> list[T]:
-    start = max(0, offset)
-    return list(rows)[start : start + max(0, limit)]

@@ -71,7 +71,31 @@ _WAITING = (
         ORDER BY events.sequence DESC LIMIT 1) WHERE status = 'suspended'""",
 )
 
-MIGRATIONS = (Migration(1, "first schema", _TABLES), Migration(2, "what steps wait for", _WAITING))
+_PLUGINS = (
+    """CREATE TABLE plugins (
+        id VARCHAR(255) NOT NULL PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL CHECK (type = 'mcp'),
+        config TEXT NOT NULL,
+        status TEXT NOT NULL DEFAULT 'inactive' CHECK (status IN ('active', 'inactive', 'error')),
+        last_health_check BIGINT, error_message TEXT, created_at BIGINT NOT NULL)""",
+)
+
+_SECRETS = (
+    "ALTER TABLE secrets ADD COLUMN key_id TEXT",
+    "ALTER TABLE secrets ADD COLUMN version BIGINT NOT NULL DEFAULT 1",
+    "ALTER TABLE secrets ADD COLUMN templates TEXT",
+    "ALTER TABLE secrets ADD COLUMN hosts TEXT",
+    """CREATE TABLE secret_uses (
+        id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, at BIGINT NOT NULL, name TEXT NOT NULL, action TEXT NOT NULL,
+        agent_id TEXT NOT NULL, run_id TEXT, template TEXT, step_id TEXT)""",
+    "CREATE INDEX secret_uses_name ON secret_uses (name)",
+)
+
+MIGRATIONS = (
+    Migration(1, "first schema", _TABLES),
+    Migration(2, "what steps wait for", _WAITING),
+    Migration(3, "external plugins", _PLUGINS),
+    Migration(4, "what is known of secrets and their uses", _SECRETS),
+)
 
 _JOURNAL = """CREATE TABLE IF NOT EXISTS schema_version (
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)"""

@@ -165,15 +165,56 @@ class MetaValue(Model):
         table = "meta"
 
 
+class Plugin(Model):
+    """A `PluginRow`."""
+
+    id = fields.CharField(255, primary_key=True)
+    name = fields.TextField()
+    type = fields.TextField()
+    config = fields.TextField()
+    status = fields.TextField(db_default="inactive")
+    last_health_check = fields.BigIntField(null=True)
+    error_message = fields.TextField(null=True)
+    created_at = fields.BigIntField()
+
+    class Meta:
+        """Few rows, so no index."""
+
+        table = "plugins"
+
+
 class Secret(Model):
-    """A `SecretRow`; the value is encrypted before it comes here."""
+    """A `SecretRow`; the value is encrypted before it comes here. `templates` and `hosts` are JSON lists, or null."""
 
     name = fields.CharField(255, primary_key=True)
     value = fields.BinaryField()
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
+    key_id = fields.TextField(null=True)
+    version = fields.BigIntField(db_default=1)
+    templates = fields.TextField(null=True)
+    hosts = fields.TextField(null=True)
 
     class Meta:
         """Few rows, so no index."""
 
         table = "secrets"
+
+
+class SecretUse(Model):
+    """A `SecretUse` of the store; `id` keeps their order."""
+
+    id = fields.BigIntField(primary_key=True)
+    at = fields.BigIntField()
+    name = fields.TextField()
+    action = fields.TextField()
+    agent_id = fields.TextField()
+    run_id = fields.TextField(null=True)
+    template = fields.TextField(null=True)
+    step_id = fields.TextField(null=True)
+
+    class Meta:
+        """Looked up by secret; otherwise the newest are read along the primary key."""
+
+        table = "secret_uses"
+        indexes = (Index(fields=("name",), name="secret_uses_name"),)

@@ -29,9 +29,11 @@ from opcode_kernel.store.base import (
     AgentRow,
     DecisionRow,
     EventFilter,
+    PluginRow,
     RunFilter,
     RunRow,
     SecretRow,
+    SecretUse,
     StepRow,
     StoredEvent,
     TemplateRow,
@@ -177,16 +179,28 @@ class ReadSide:
             return found[0][0] if found else None
 
     async def secret(self, name: str) -> SecretRow | None:
-        """See `Store.secret`."""
+        """See `SecretTable.secret`."""
         with self._reading():
             found = await models.Secret.filter(name=name).values_list(*SecretRow._fields)
-            return SecretRow(*found[0]) if found else None
+            return rows.secret_of(found[0]) if found else None
 
     async def secrets(self) -> list[SecretRow]:
-        """See `Store.secrets`."""
+        """See `SecretTable.secrets`."""
         with self._reading():
             found = await models.Secret.all().order_by("name").values_list(*SecretRow._fields)
-            return [SecretRow(*row) for row in found]
+            return [rows.secret_of(row) for row in found]
+
+    async def secret_uses(self, *, name: str | None = None, limit: int = 100) -> list[SecretUse]:
+        """See `SecretTable.secret_uses`."""
+        with self._reading():
+            query = models.SecretUse.all() if name is None else models.SecretUse.filter(name__in=(name, "*"))
+            return [SecretUse(*row) for row in await _page(query.order_by("-id"), SecretUse._fields, limit)]
+
+    async def plugins(self) -> list[PluginRow]:
+        """See `PluginTable.plugins`."""
+        with self._reading():
+            found = await models.Plugin.all().order_by("id").values_list(*PluginRow._fields)
+            return [rows.plugin_of(row) for row in found]
 
     async def _open_reads(self, path: Path) -> None:
         context = await _init_models(path)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from opcode_kernel.codec import decode, encode
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import Json
-from opcode_kernel.store.base import DecisionRow, RunRow, StepRow, StoredEvent, TemplateRow
+from opcode_kernel.store.base import DecisionRow, PluginRow, RunRow, SecretRow, StepRow, StoredEvent, TemplateRow
 
 _COUNTS = (64, 32, 16, 8, 4, 2, 1)
 
@@ -87,6 +87,16 @@ def template_values(row: TemplateRow) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def plugin_values(row: PluginRow) -> tuple[Any, ...]:
+    """Return the columns of a plugin."""
+    return *row[:3], encode(row.config), *row[4:]
+
+
+def secret_values(row: SecretRow) -> tuple[Any, ...]:
+    """Return the columns of a secret."""
+    return *row[:6], *(encode(list(names)) if names else None for names in row[6:])
+
+
 def event_of(values: Sequence[Any]) -> Event:
     """Read an event from its own columns, in the order of the record."""
     sequence, kind, step_id, payload, at, agent_id, private = values
@@ -121,3 +131,13 @@ def decision_of(values: Sequence[Any]) -> DecisionRow:
 def template_of(values: Sequence[Any]) -> TemplateRow:
     """Read a template from its columns."""
     return TemplateRow._make((*values[:3], decode(values[3]), *(_json(text) for text in values[4:7]), *values[7:]))
+
+
+def plugin_of(values: Sequence[Any]) -> PluginRow:
+    """Read a plugin from its columns."""
+    return PluginRow._make((*values[:3], decode(values[3]), *values[4:]))
+
+
+def secret_of(values: Sequence[Any]) -> SecretRow:
+    """Read a secret from its columns."""
+    return SecretRow._make((*values[:6], *(tuple(_json(text) or ()) for text in values[6:])))

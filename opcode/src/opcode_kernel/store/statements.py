@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
-from opcode_kernel.store.base import AgentRow, SecretRow
+from opcode_kernel.store.base import AgentRow, PluginRow, SecretRow, SecretUse
+from opcode_kernel.store.rows import plugin_values, secret_values
+from opcode_kernel.store.secrets import VAULT, vault_changed
 
 _SAVE_TEMPLATE = """
     INSERT INTO templates (name, version, description, definition, input_schema, output_schema, triggers, agent_id,
@@ -19,8 +22,17 @@ _TOUCH_AGENT = """
 _SET_META = """
     INSERT INTO meta ("key", value) VALUES (?, ?) ON CONFLICT ("key") DO UPDATE SET value = excluded.value"""
 _PUT_ENCRYPTED = """
-    INSERT INTO secrets (name, value, created_at, updated_at) VALUES (?, ?, ?, ?)
-    ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at"""
+    INSERT INTO secrets (name, value, created_at, updated_at, key_id, version, templates, hosts)
+    VALUES (?1, ?2, ?3, ?4, ?5, 1, ?7, ?8)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at,
+        key_id = excluded.key_id, version = version + 1, templates = excluded.templates, hosts = excluded.hosts"""
+_ADD_USE = """
+    INSERT INTO secret_uses (at, name, action, agent_id, run_id, template, step_id) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_PUT_PLUGIN = """
+    INSERT INTO plugins (id, name, type, config, status, last_health_check, error_message, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET name = excluded.name, config = excluded.config, status = excluded.status,
+        last_health_check = excluded.last_health_check, error_message = excluded.error_message"""
 
 
 def save_template(connection: sqlite3.Connection, values: tuple[Any, ...]) -> int:
@@ -40,11 +52,56 @@ def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute(_SET_META, (key, value))
 
 
-def put_secret(connection: sqlite3.Connection, row: SecretRow) -> None:
+def put_secret(connection: sqlite3.Connection, row: SecretRow, under: str | None) -> None:
     """Insert or replace a secret, its creation time kept."""
-    connection.execute(_PUT_ENCRYPTED, row)
+    if under is not None and _parameters(connection) != under:
+        raise vault_changed()
+    _leave_no_trace(connection)
+    connection.execute(_PUT_ENCRYPTED, secret_values(row))
+
+
+def change_vault(
+    connection: sqlite3.Connection, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None
+) -> None:
+    """Replace the vault's parameters and the secrets under them, unless somebody else changed either."""
+    if _parameters(connection) != before:
+        raise vault_changed()
+    if rows is not None:
+        stored = dict(connection.execute("SELECT name, value FROM secrets").fetchall())
+        if stored != {old.name: old.value for old, _ in rows}:
+            raise vault_changed()
+    _leave_no_trace(connection)
+    set_meta(connection, VAULT, after)
+    for old, new in rows or ():
+        connection.execute("UPDATE secrets SET value = ?, key_id = ? WHERE name = ?", (new.value, new.key_id, old.name))
+
+
+def _leave_no_trace(connection: sqlite3.Connection) -> None:
+    """Have SQLite overwrite what it gives up: a key that leaked must not open what is left of old rows."""
+    connection.execute("PRAGMA secure_delete = ON")
+
+
+def _parameters(connection: sqlite3.Connection) -> str | None:
+    found = connection.execute("""SELECT value FROM meta WHERE "key" = ?""", (VAULT,)).fetchone()
+    return None if found is None else str(found[0])
 
 
 def delete_secret(connection: sqlite3.Connection, name: str) -> bool:
     """Delete a secret and tell whether it existed."""
+    _leave_no_trace(connection)
     return connection.execute("DELETE FROM secrets WHERE name = ?", (name,)).rowcount > 0
+
+
+def add_secret_uses(connection: sqlite3.Connection, uses: Sequence[SecretUse]) -> None:
+    """Write down what was done with secrets."""
+    connection.executemany(_ADD_USE, uses)
+
+
+def put_plugin(connection: sqlite3.Connection, row: PluginRow) -> None:
+    """Insert or replace the row of a plugin, its creation time kept."""
+    connection.execute(_PUT_PLUGIN, plugin_values(row))
+
+
+def delete_plugin(connection: sqlite3.Connection, id: str) -> bool:
+    """Delete the row of a plugin and tell whether it existed."""
+    return connection.execute("DELETE FROM plugins WHERE id = ?", (id,)).rowcount > 0

@@ -16,7 +16,7 @@ import anyio
 
 from opcode_kernel.errors import StoreError
 from opcode_kernel.store import rows, statements
-from opcode_kernel.store.base import AgentRow, RunWrite, SecretRow, TemplateRow
+from opcode_kernel.store.base import AgentRow, PluginRow, RunWrite, SecretRow, SecretUse, TemplateRow
 from opcode_kernel.store.fairness import FairShare
 from opcode_kernel.store.reads import ReadSide
 from opcode_kernel.store.sqlite import Durability, locate, open_writer
@@ -114,13 +114,32 @@ class SqlStore(ReadSide):
         """See `Store.set_meta`."""
         await self._write(lambda connection: statements.set_meta(connection, key, value))
 
-    async def put_secret(self, row: SecretRow) -> None:
-        """See `Store.put_secret`."""
-        await self._write(lambda connection: statements.put_secret(connection, row))
+    async def put_secret(self, row: SecretRow, *, under: str | None = None) -> None:
+        """See `SecretTable.put_secret`."""
+        await self._write(lambda connection: statements.put_secret(connection, row, under))
 
     async def delete_secret(self, name: str) -> bool:
-        """See `Store.delete_secret`."""
+        """See `SecretTable.delete_secret`."""
         existed: bool = await self._write(lambda connection: statements.delete_secret(connection, name))
+        return existed
+
+    async def change_vault(
+        self, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None = None
+    ) -> None:
+        """See `SecretTable.change_vault`."""
+        await self._write(lambda connection: statements.change_vault(connection, before, after, rows))
+
+    async def add_secret_uses(self, uses: Sequence[SecretUse]) -> None:
+        """See `SecretTable.add_secret_uses`."""
+        await self._write(lambda connection: statements.add_secret_uses(connection, uses))
+
+    async def put_plugin(self, row: PluginRow) -> None:
+        """See `PluginTable.put_plugin`."""
+        await self._write(lambda connection: statements.put_plugin(connection, row))
+
+    async def delete_plugin(self, id: str) -> bool:
+        """See `PluginTable.delete_plugin`."""
+        existed: bool = await self._write(lambda connection: statements.delete_plugin(connection, id))
         return existed
 
     async def _write(self, work: Work) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.interpolation import restore_holes
+from opcode_kernel.core.holes import restore_holes
 from opcode_kernel.core.messages import (
     ActionEnded,
     ActionSuspended,

@@ -31,6 +31,10 @@ def check_plugin(plugin: Any) -> None:
         check_step_type(step_type)
     for evaluator in registry.evaluators.values():
         check_evaluator(evaluator)
+    for _, offered in registry.hooks("opcode_providers"):
+        for provider in offered():
+            assert inspect.iscoroutinefunction(provider.serve), "a provider needs `async def serve`"
+            provider.reconcile(())
 
 
 def check_action(action: Action) -> None:

@@ -82,6 +82,8 @@ class FakeContext:
     log: FakeLog = field(default_factory=FakeLog)
     workflows: FakeWorkflows = field(default_factory=FakeWorkflows)
     scope: FakeScope = field(default_factory=FakeScope)
+    #: For actions that start processes: one from `open_launcher()`, which outlives the call.
+    launcher: Any = None
     emitted: list[tuple[str, Json]] = field(default_factory=list)
     patches: list[dict[str, Json]] = field(default_factory=list)
 

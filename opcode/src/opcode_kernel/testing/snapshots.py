@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from opcode_kernel.core.interpolation import split_holes
+from opcode_kernel.core.holes import split_holes
 from opcode_kernel.core.state import Block, DecisionState, Node, RunState
 from opcode_kernel.errors import Failure, Json
 

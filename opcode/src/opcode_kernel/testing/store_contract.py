@@ -16,12 +16,13 @@ import anyio
 
 from opcode_kernel.core.events import Event
 from opcode_kernel.errors import ConflictError, Json
-from opcode_kernel.store.base import EventFilter, RunFilter, RunWrite, SecretRow, Store
+from opcode_kernel.store.base import EventFilter, PluginRow, RunFilter, RunWrite, SecretRow, Store
 from opcode_kernel.testing.sample_rows import decision_row as _decision
 from opcode_kernel.testing.sample_rows import events as _events
 from opcode_kernel.testing.sample_rows import run_row as _run
 from opcode_kernel.testing.sample_rows import step_row as _step
 from opcode_kernel.testing.sample_rows import template_row as _template
+from opcode_kernel.testing.secret_contract import SECRET_CHECKS
 
 Check = Callable[[Store], Awaitable[None]]
 
@@ -259,11 +260,23 @@ async def _meta_and_secrets_are_replaced_and_deleted(store: Store) -> None:
     await store.put_secret(SecretRow("b", b"\x00\xff", 1, 1))
     await store.put_secret(SecretRow("a", b"", 2, 2))
     await store.put_secret(SecretRow("b", b"new", 3, 3))
-    assert await store.secret("b") == SecretRow("b", b"new", 1, 3)
+    assert await store.secret("b") == SecretRow("b", b"new", 1, 3, version=2)
     assert [row.name for row in await store.secrets()] == ["a", "b"]
     assert await store.delete_secret("b")
     assert not await store.delete_secret("b")
     assert await store.secret("b") is None
+
+
+async def _plugins_are_replaced_and_deleted(store: Store) -> None:
+    first = PluginRow("b", "files", "mcp", {"args": ["é", None]}, "active", 7, None, 1)
+    await store.put_plugin(first)
+    await store.put_plugin(first._replace(id="a", created_at=2))
+    await store.put_plugin(first._replace(status="error", error_message="gone", created_at=9))
+    assert await store.plugins() == [
+        first._replace(id="a", created_at=2), first._replace(status="error", error_message="gone"),
+    ]  # fmt: skip
+    assert await store.delete_plugin("b")
+    assert not await store.delete_plugin("b")
 
 
 #: Every promise of `Store` that can be checked without knowing where a store keeps its data.
@@ -282,4 +295,6 @@ CHECKS: tuple[Check, ...] = (
     _templates_count_versions_and_overwrite_none,
     _agents_keep_their_type,
     _meta_and_secrets_are_replaced_and_deleted,
+    *SECRET_CHECKS,
+    _plugins_are_replaced_and_deleted,
 )

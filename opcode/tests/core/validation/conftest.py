@@ -70,6 +70,9 @@ class FakeVocabulary:
     def unknown_params(self, action: str, params: Any) -> list[str]:
         return sorted(set(params) - set(self.actions[action]))
 
+    def lint(self, action: str, params: Any) -> list[tuple[str, str]]:
+        return [("a[0]", "a risky value")] if params.get("a") == ["risky"] else []
+
     def param_names(self, action: str) -> Iterable[str]:
         return self.actions[action]
 

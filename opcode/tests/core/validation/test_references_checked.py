@@ -193,3 +193,11 @@ def test_a_nested_dependency_on_a_top_level_step_belongs_to_the_container(check)
     inner = {**INNER, "depends_on": ["a"]}
     (issue,) = check([NOOP, {"id": "l", "type": "loop", "config": {"over": "xs", "body": [inner]}}]).errors
     assert "let 'l', which this step is in, depend on it" in issue.message
+
+
+def test_what_an_action_warns_of_is_a_warning_at_the_very_value(check: Any) -> None:
+    report = check([{"id": "a", "action": "noop", "params": {"a": ["risky"]}}])
+    assert [(issue.path, issue.pointer, issue.message) for issue in report.warnings] == [
+        ("steps[0].params.a[0]", "/steps/0/params/a/0", "a risky value")
+    ]
+    assert not report.errors

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from opcode_kernel.core.evaluator import Evaluator
 from opcode_kernel.core.place import Place, at, locate
+from opcode_kernel.core.references import MAX_TOKENS
 from opcode_kernel.core.tree import StepNode
 from opcode_kernel.core.validation.issues import Issues, replace_at, shown
 from opcode_kernel.core.validation.nearness import near_miss
@@ -23,6 +26,9 @@ def check_action(node: StepNode, vocabulary: Vocabulary, issues: Issues) -> None
         _check_params(node, name, vocabulary, issues)
         return
     place = node.place.key("action")
+    if "${{" in name:
+        issues.error(place, f"expected the name of an action, found {shown(name)}; references are not resolved here")
+        return
     guess = issues.suggest(name, lambda: sorted(vocabulary.action_names()))
     family, dot, _ = name.partition(".")
     refused = not dot or family in _BUILT_IN
@@ -41,24 +47,33 @@ def check_action(node: StepNode, vocabulary: Vocabulary, issues: Issues) -> None
 
 def is_dynamic(value: Json) -> bool:
     """Tell whether a value, or anything inside it, holds a reference and is only known at run time."""
+    return any("${{" in text for text in _texts(value))
+
+
+def _texts(value: Json) -> Iterator[str]:
+    """Yield every text in a value, keys included."""
     pending = [value]
     while pending:
         item = pending.pop()
         if isinstance(item, str):
-            if "${{" in item:
-                return True
+            yield item
         elif isinstance(item, dict):
             pending.extend(item)
             pending.extend(item.values())
         elif isinstance(item, list):
             pending.extend(item)
-    return False
 
 
 def _check_params(node: StepNode, action: str, vocabulary: Vocabulary, issues: Issues) -> None:
     params = node.raw.get("params")
     if params is None:
         params = {}
+    counts = [text.count("${{") - text.count("\\${{") for text in _texts(params)]
+    if sum(counts) > MAX_TOKENS >= max(counts):  # a single text that holds too many is reported where it stands
+        issues.error(
+            node.place.key("params"), f"expected at most {MAX_TOKENS} references in the params of one step, found "
+            f"{sum(counts)}; pass a whole object or list by one reference",
+        )  # fmt: skip
     if not isinstance(params, dict) or any("${{" in key for key in params):
         return  # which params there are is not known, or only at run time
     place = node.place.key("params")
@@ -77,6 +92,8 @@ def _check_params(node: StepNode, action: str, vocabulary: Vocabulary, issues: I
             place.key(name), f"the action {action} does not read the param {shown(name)}; "
             + (f"it takes {names}" if names else "it takes none, so remove it"),
         )  # fmt: skip
+    for where, message in vocabulary.lint(action, params):
+        issues.warn(place.below(where, locate(params, where)), message)
     for name, language in vocabulary.programs(action).items():
         _check_program(place.key(name), params.get(name), vocabulary.evaluators.get(language), issues)
 

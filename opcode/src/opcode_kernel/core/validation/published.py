@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 from opcode_kernel.core.limits import DEFAULT_LIMITS, Limits
 from opcode_kernel.core.step_type import StepType
+from opcode_kernel.core.text import DURATION
 from opcode_kernel.core.validation.fields import DEFINITION, ON_ERROR, RETRY, STEP, Field
 from opcode_kernel.errors import Json
 
@@ -19,8 +20,6 @@ from opcode_kernel.errors import Json
 SCHEMA_VERSION = 1
 SCHEMA_ID = f"urn:opcode:schema:definition:v{SCHEMA_VERSION}"
 
-_UNIT = "(ns|us|µs|μs|ms|s|m|h)"
-_DURATION = rf"^(([0-9]+(\.[0-9]+)?|\.[0-9]+){_UNIT})+$"
 #: One to 128 of its characters, the first two of which are not both an underscore. Written without look-ahead.
 _ID = "^([A-Za-z0-9-][A-Za-z0-9_-]{0,127}|_([A-Za-z0-9-][A-Za-z0-9_-]{0,126})?)$"
 _ANNOTATIONS = ("name", "description", "notes")
@@ -64,10 +63,10 @@ def definition_schema(step_types: Mapping[str, StepType], limits: Limits = DEFAU
             },
             "duration": {
                 "description": "Numbers with units, such as 500ms, 90s or 1h30m; above zero, at most 8760h.",
-                "type": "string", "pattern": _DURATION, "allOf": [{"pattern": "[1-9]"}],
+                "type": "string", "pattern": DURATION, "allOf": [{"pattern": "[1-9]"}],
             },
             "delay": {
-                "description": "A duration that may be zero.", "type": "string", "pattern": _DURATION,
+                "description": "A duration that may be zero.", "type": "string", "pattern": DURATION,
             },
             "nothing": {"description": "As good as absent.", "enum": [None, ""]},
             **{f"config_{name}": _config(step_types[name]) for name in sorted(step_types) if name != _ACTION},

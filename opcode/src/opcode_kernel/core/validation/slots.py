@@ -37,6 +37,8 @@ def check_slots(
     for key, allowed in _WORKFLOW_VALUES.items():
         for reading in reader.of_value(Place().key(key), definition.get(key)):
             check.of_workflow(reading, key, allowed)
+    for reading in reader.of_value(Place().key("metadata"), definition.get("metadata")):
+        check.of_metadata(reading)
     check.undeclared()
     check.defaults(input_schema)
 
@@ -94,6 +96,14 @@ class _Slots:
             else:
                 self._output(reading, name, target)
         self._inputs_of(reading)
+
+    def of_metadata(self, reading: Reading) -> None:
+        """Check one text of `metadata`, which is shown as it is written."""
+        if "${{" in reading.text.replace("\\${{", ""):
+            self._issues.error(
+                reading.place,
+                f"expected text without references, found {shown(reading.text)}; references are not resolved here",
+            )
 
     def _problem(self, reading: Reading, problem: str) -> None:
         for remark in reading.names.remarks:

@@ -44,6 +44,10 @@ class Vocabulary(Protocol):
         """Return the given names which the action does not read."""
         ...
 
+    def lint(self, action: str, params: dict[str, Json]) -> Iterable[tuple[str, str]]:
+        """Return (path below params, warning) for what is risky about params that break no rule."""
+        ...
+
     def param_names(self, action: str) -> Iterable[str]:
         """Return the names of the params of an action, aliases included."""
         ...

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opcode_kernel import __version__
-from opcode_kernel.errors import NotFoundError
-from opcode_kernel.server.commands.common import add_json, say, say_json, settings_of, table
+from opcode_kernel.errors import Json, NotFoundError, OpcodeError
+from opcode_kernel.server.commands.common import add_json, complain, say, say_json, settings_of, shorten, table
+
+if TYPE_CHECKING:
+    from opcode_kernel.plugin.manager import Registry
+    from opcode_kernel.server.settings import Settings
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,27 +32,60 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def actions(args: argparse.Namespace) -> int:
-    """List all actions, or describe one."""
+    """List all actions, or describe one; those of external plugins as a running server knows them."""
     from opcode_kernel.server.engines import load_registry
 
-    registry = load_registry(settings_of(args))
-    if args.name is None:
-        found = [registry.actions[name] for name in sorted(registry.actions)]
-        if args.json:
-            say_json({"actions": [action.describe() for action in found]})
-        else:
-            rows = [(a.name, a.effect, registry.owners["action", a.name].distribution, a.summary) for a in found]
-            say(table(("ACTION", "EFFECT", "FROM", "SUMMARY"), rows))
+    settings = settings_of(args)
+    registry = load_registry(settings)
+    if args.name in registry.actions:
+        say_json(registry.actions[args.name].describe())
         return 0
-    action = registry.actions.get(args.name)
-    if action is None:
-        hint = get_close_matches(args.name, registry.actions, n=1)
-        raise NotFoundError(
-            f"no installed action is called {args.name!r}"
-            + (f"; did you mean {hint[0]!r}?" if hint else "; 'opcode actions' lists them")
-        )
-    say_json(action.describe())
+    found = _external(settings, args.name)
+    if args.name is not None:
+        if not found:
+            hint = get_close_matches(args.name, registry.actions, n=1)
+            raise NotFoundError(
+                f"no installed action is called {args.name!r}"
+                + (f"; did you mean {hint[0]!r}?" if hint else "; 'opcode actions' lists them")
+            )
+        say_json(found[0])
+        return 0
+    known = {action["name"]: action for action in found} | {
+        name: action.describe() for name, action in registry.actions.items()
+    }
+    if args.json:
+        say_json({"actions": [known[name] for name in sorted(known)]})
+    else:
+        say(table(("ACTION", "EFFECT", "FROM", "SUMMARY"), [
+            (name, known[name]["effect"], _offered_by(registry, name), shorten(known[name]["description"], 100))
+            for name in sorted(known)
+        ]))  # fmt: skip
     return 0
+
+
+def _external(settings: Settings, name: str | None) -> list[dict[str, Json]]:
+    """Return what external plugins offer; a list is printed without them when they cannot be asked."""
+    if not settings.plugins:
+        return []
+    import anyio
+
+    from opcode_kernel.server.external import external_actions
+
+    try:
+        found = anyio.run(external_actions, settings, name)
+    except OpcodeError as error:
+        if name is not None:
+            raise
+        complain(f"without external plugins: {error.message}")
+        return []
+    if name is None and not found:
+        complain("without external plugins, for no server is running; 'opcode actions NAME' asks one of them")
+    return found
+
+
+def _offered_by(registry: Registry, name: str) -> str:
+    owner = registry.owners.get(("action", name))
+    return f"plugin {name.partition('.')[0]}" if owner is None else owner.distribution
 
 
 def plugins(args: argparse.Namespace) -> int:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from opcode_kernel.errors import OpcodeError, SettingsError
+from opcode_kernel.isolation.rules import STRICT
 from opcode_kernel.server.commands.common import add_json, say, say_json, settings_of
 
 if TYPE_CHECKING:
+    from opcode_kernel.isolation import Capabilities
     from opcode_kernel.server.settings import Settings
 
 #: Vocabulary without which ordinary definitions do not run.
@@ -29,7 +31,7 @@ class Finding(NamedTuple):
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
-    parser = commands.add_parser("doctor", help="check settings, plugins, database, vault and server")
+    parser = commands.add_parser("doctor", help="check settings, plugins, isolation, database, vault and server")
     add_json(parser)
     parser.set_defaults(handler=doctor)
 
@@ -40,7 +42,7 @@ def doctor(args: argparse.Namespace) -> int:
     findings = [Finding("settings", "warning", text) for text in settings.warnings] or [
         Finding("settings", "ok", f"{settings.file}{'' if settings.file.exists() else ' (absent, defaults hold)'}")
     ]
-    for check in (_python, _home, _exposure, _plugins, _database, _server):
+    for check in (_python, _home, _exposure, _plugins, _isolation, _database, _server):
         findings += _guarded(check, settings)
     if args.json:
         say_json({"findings": [finding._asdict() for finding in findings]})
@@ -94,6 +96,30 @@ def _plugins(settings: Settings) -> list[Finding]:
     return findings
 
 
+def _isolation(settings: Settings) -> list[Finding]:
+    """Find out what this machine can hold commands to, and compare it with what the settings ask for."""
+    import anyio
+
+    there, lacking = anyio.run(_probe, settings)
+    mode = settings.policy.isolation.mode
+    able = [name for name, can in there.flags().items() if can]
+    findings = [Finding("isolation", "ok", f"mode {mode}; {', '.join(able) or 'nothing that binds a whole command'}")]
+    findings += [Finding("isolation", "ok", f"{name}: {text}") for name, text in there.lines()]
+    level = "problem" if mode in STRICT else "warning"
+    return findings + [Finding("isolation", level, f"{setting} is not enforced here{how}") for setting, how in lacking]
+
+
+async def _probe(settings: Settings) -> tuple[Capabilities, list[tuple[str, str]]]:
+    from opcode_kernel.isolation import open_launcher, process_limits
+
+    async with open_launcher(settings.policy.isolation.mode) as launcher:
+        plan = await launcher.plan(process_limits(settings.policy))
+        each = ", only on each process of a command by itself"
+        return await launcher.capabilities(), [(name, "") for name in plan.unenforced] + [
+            (name, each) for name in plan.partly
+        ]
+
+
 def _database(settings: Settings) -> list[Finding]:
     """Open the database and the vault the way the server does; a database that is not there yet is left unmade."""
     if "://" not in settings.db_path and not Path(settings.db_path).exists():
@@ -104,6 +130,7 @@ def _database(settings: Settings) -> list[Finding]:
 
 
 async def _open_database(settings: Settings) -> list[Finding]:
+    from opcode_kernel.runtime.vault import LockedVault
     from opcode_kernel.server import logs
     from opcode_kernel.server.engines import make_store, make_vault
     from opcode_kernel.store.base import RunFilter
@@ -120,6 +147,11 @@ async def _open_database(settings: Settings) -> list[Finding]:
         if vault is None:
             text = "no key is set (OPCODE_VAULT_KEY or OPCODE_VAULT_KEY_FILE)"
             return [*findings, Finding("vault", "warning" if secrets else "ok", f"{secrets} secrets; {text}")]
+        if isinstance(vault, LockedVault):
+            return [
+                *findings,
+                Finding("vault", "warning", f"{secrets} secrets, none of which can be used: {vault.reason}"),
+            ]
         return [*findings, Finding("vault", "ok", f"{secrets} secrets")]
 
 

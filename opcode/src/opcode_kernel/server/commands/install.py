@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from opcode_kernel.errors import OpcodeError
+from opcode_kernel.errors import Json
 from opcode_kernel.server.commands.common import (
     FLAGS,
     add_json,
@@ -75,19 +75,12 @@ def merge_settings(file: Path, given: dict[str, str]) -> None:
         SettingsError: the file is malformed; it is left alone.
         OpcodeError: it cannot be written.
     """
-    import json
+    from opcode_kernel.server.settings import READERS
+    from opcode_kernel.server.settings_file import change_settings
 
-    from opcode_kernel.server.settings import READERS, read_file
+    def merge(content: dict[str, Json]) -> None:
+        for key, text in given.items():
+            value = READERS[key](text)
+            content[key] = value if isinstance(value, bool | int) else text
 
-    content = read_file(file)
-    for key, text in given.items():
-        value = READERS[key](text)
-        content[key] = value if isinstance(value, bool | int) else text
-    fresh = file.with_suffix(".json.new")
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(json.dumps(content, indent=2) + "\n")
-        fresh.replace(file)
-    except OSError as error:
-        raise OpcodeError(f"{file} cannot be written: {error.strerror}", code="STORE_ERROR") from error
+    change_settings(file, merge)

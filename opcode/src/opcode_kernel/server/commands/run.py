@@ -23,6 +23,7 @@ from opcode_kernel.server.commands.common import (
 
 if TYPE_CHECKING:
     from opcode_kernel.core.events import Event
+    from opcode_kernel.plugin.external import ExternalPlugin
     from opcode_kernel.server.commands.common import DefinitionFile
     from opcode_kernel.server.settings import Settings
 
@@ -110,24 +111,33 @@ def unused_answers(file: DefinitionFile, result: dict[str, Json], unused: dict[s
     An answer for a step of the file is fine while the run did not get there; not when the run waits for another one.
     """
     pending = [decision["step_id"] for decision in result.get("pending_decisions") or ()]
-    ids = set(_step_ids(file.definition))
+    ids = {value for value in _values(file.definition, "id") if isinstance(value, str)}
     wrong = [step for step in unused if result["status"] == "suspended" or step.rpartition(".")[2] not in ids]
     if not wrong:
         return None
     return f"--decide {', '.join(wrong)}: no such step asked; pending are {', '.join(pending) or 'none'}"
 
 
-def _step_ids(value: Json) -> Iterator[str]:
-    """Yield every `id` in a definition that was accepted; those of options do no harm."""
+def _values(value: Json, key: str) -> Iterator[Json]:
+    """Yield everything that stands under a key, however deep; what is data and not a step does no harm."""
     level = [value]
     while level:
         found = level.pop()
         if isinstance(found, dict):
-            if isinstance(found.get("id"), str):
-                yield found["id"]
+            if key in found:
+                yield found[key]
             level += found.values()
         elif isinstance(found, list):
             level += found
+
+
+def wanted_plugins(settings: Settings, definition: dict[str, Json]) -> tuple[ExternalPlugin, ...]:
+    """Return the external plugins that a definition may call: there is no need to start the others."""
+    actions = {action.partition(".") for action in _values(definition, "action") if isinstance(action, str)}
+    if ("workflow", ".", "run") in actions:
+        return settings.plugins  # what other templates call is not looked at
+    families = {family for family, _, _ in actions}
+    return tuple(plugin for plugin in settings.plugins if plugin.name in families)
 
 
 async def _run(
@@ -139,7 +149,7 @@ async def _run(
 ) -> dict[str, Json]:
     from opcode_kernel.server.engines import open_engine_at
 
-    async with open_engine_at(settings, args.db) as engine:
+    async with open_engine_at(settings, args.db, plugins=wanted_plugins(settings, file.definition)) as engine:
         saved = await engine.define(
             file.name,
             file.definition,
@@ -163,7 +173,8 @@ async def _run(
                 listener=tell,
             )
             result = await engine.status(result["workflow_id"], include=["steps", "decisions"])
-        return result
+        shown: dict[str, Json] = engine.secrets.known.value(result)
+        return shown
 
 
 def tell(run_id: str, events: Sequence[Event]) -> None:

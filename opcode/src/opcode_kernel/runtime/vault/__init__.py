@@ -1,0 +1,14 @@
+"""The secret vault: AES-256-GCM over the store's secrets, under a key derived from a passphrase.
+
+A blob is `OPV1`, key id (4 bytes), nonce (12), ciphertext and tag; the name of the secret is authenticated with it, so
+two rows cannot be swapped. Blobs without that prefix are in the format of the original (nonce, ciphertext and tag under a
+key from a fixed salt): they are read with the same passphrase, and written anew the next time the secret is stored.
+"""
+
+from opcode_kernel.runtime.vault.rules import MAX_VALUE as MAX_VALUE
+from opcode_kernel.runtime.vault.vault import LockedVault as LockedVault
+from opcode_kernel.runtime.vault.vault import Vault as Vault
+from opcode_kernel.runtime.vault.vault import delete as delete
+from opcode_kernel.runtime.vault.vault import open_vault as open_vault
+
+__all__ = ["MAX_VALUE", "LockedVault", "Vault", "delete", "open_vault"]

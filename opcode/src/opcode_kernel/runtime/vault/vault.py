@@ -1,0 +1,290 @@
+"""The open vault over a store, and the one that stays locked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+import anyio
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from opcode_kernel.errors import ConflictError, NotFoundError, VaultError
+from opcode_kernel.runtime.ports import Borrower, Loan
+from opcode_kernel.runtime.vault import keys, rules
+from opcode_kernel.runtime.vault.keys import Key, Source, source_of
+from opcode_kernel.runtime.vault.opening import Opened, create, unlock
+from opcode_kernel.runtime.vault.parameters import Parameters
+from opcode_kernel.store.base import SecretRow, SecretUse, Store
+from opcode_kernel.store.secrets import VAULT
+
+#: How often a change is worked out again because another process changed the vault meanwhile.
+_ATTEMPTS = 3
+
+Sources = Callable[[], Sequence[Source]]
+
+
+async def open_vault(
+    store: Store, passphrase: str | bytes | None = None, *, others: Callable[[], Sequence[str]] = list,
+    master_key: bytes | None = None, now: Callable[[], int] | None = None,
+) -> Vault:  # fmt: skip
+    """Open the vault of a store, or create it when the store has none yet.
+
+    Deriving a key takes some tenths of a second, in a worker thread. `others` returns further passphrases that may fit;
+    it is asked again when another process has changed the key. `master_key` is a key of 32 bytes in the place of a
+    passphrase. `now` is the clock, in microseconds UTC.
+
+    Raises:
+        VaultError: the passphrase is missing or wrong, or the vault's parameters are damaged.
+    """
+    first = source_of(passphrase, master_key)
+
+    def sources() -> list[Source]:
+        return [first, *(source_of(other) for other in others() if other)]
+
+    text = await store.get_meta(VAULT)
+    opened = await create(store, sources()) if text is None else await unlock(text, sources())
+    return Vault(store, opened, sources, now or _clock)
+
+
+async def delete(store: Store, name: str, *, agent_id: str = "", now: Callable[[], int] | None = None) -> None:
+    """Delete a secret, which takes no key.
+
+    Raises:
+        NotFoundError: there is no such secret.
+    """
+    if not await store.delete_secret(name):
+        raise NotFoundError(f"secret {name!r:.140} not found")
+    await store.add_secret_uses([SecretUse((now or _clock)(), name, "delete", agent_id)])
+
+
+class Vault:
+    """The open vault. Values are decrypted at each use and not kept; no repr ever shows one.
+
+    Another process may change secrets, and even the key, at any time: every use looks at what is stored then.
+    """
+
+    def __init__(self, store: Store, opened: Opened, sources: Sources, now: Callable[[], int]) -> None:
+        self.store = store
+        self.opened = opened
+        self.now = now
+        self._sources = sources
+        self._originals: dict[Source, AESGCM] = {}
+        self._former: dict[tuple[Source, bytes], Key | None] = {}
+        self._unfit: tuple[str, Sequence[Source]] | None = None
+        self._lock = anyio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Vault key {self.opened.key.id.hex()}>"
+
+    def is_current(self, passphrase: str | bytes) -> bool:
+        """Tell whether this passphrase is the one in use."""
+        return self.opened.source == source_of(passphrase)
+
+    async def set(
+        self, name: str, value: str, *, templates: Sequence[str] | None = None, hosts: Sequence[str] | None = None,
+        agent_id: str = "",
+    ) -> None:  # fmt: skip
+        """Store a secret, replacing the value of an existing one.
+
+        `templates` and `hosts` bound where it may be used; None leaves them as they are, empty ones lift them.
+
+        Raises:
+            DefinitionError: the name, the value or a bound is not acceptable; the message never quotes the value.
+        """
+        rules.check_name(name)
+        plain = rules.check_value(name, value)
+        rules.check_bounds(templates or (), hosts or ())
+        now = self.now()
+        known = await self.store.secret(name) or SecretRow(name, b"", now, now)
+        allowed = known.templates if templates is None else tuple(dict.fromkeys(templates))
+        reached = known.hosts if hosts is None else tuple(dict.fromkeys(hosts))
+        await self.store.add_secret_uses([SecretUse(now, name, "set", agent_id)])
+        for attempt in range(_ATTEMPTS):
+            key, under = self.opened.key, self.opened.text
+            row = SecretRow(name, key.seal(name, plain), now, now, key.id.hex(), 1, allowed, reached)
+            try:
+                await self.store.put_secret(row, under=under)
+                return
+            except ConflictError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                await self.refresh()
+
+    async def get(self, name: str, *, agent_id: str = "") -> str:
+        """Return the value of a secret, for a use that is no step of a run.
+
+        Raises:
+            NotFoundError: there is no such secret.
+            VaultError: the stored value is damaged, or was encrypted with another key.
+        """
+        row = await self._row(name)
+        await self.store.add_secret_uses([SecretUse(self.now(), name, "read", agent_id)])
+        return await self.decrypt(row)
+
+    async def peek(self, name: str) -> str:
+        """Return the value of a secret in order to hide it: this is no use of it.
+
+        Raises:
+            NotFoundError, VaultError: see `get`.
+        """
+        return await self.decrypt(await self._row(name))
+
+    async def lend(self, names: Collection[str], borrower: Borrower, optional: Collection[str] = ()) -> dict[str, Loan]:
+        """Return secrets for a step of a run; each is written down before it is handed out.
+
+        Those in `optional` are left out where they do not exist.
+
+        Raises:
+            NotFoundError, VaultError: see `get`; `VaultError` with the code `PERMISSION_DENIED` for a secret that may not
+                be used there.
+        """
+        rows = []
+        for name in names:
+            try:
+                rows.append(await self._row(name))
+            except NotFoundError:
+                if name not in optional:
+                    raise
+        now = self.now()
+        refusals = {row.name: reason for row in rows if (reason := rules.refusal(row, borrower)) is not None}
+        action = "refuse" if refusals else "resolve"
+        await self.store.add_secret_uses([
+            SecretUse(now, row.name, action, borrower.agent_id, borrower.run_id, borrower.template, borrower.step_id)
+            for row in rows if not refusals or row.name in refusals
+        ])  # fmt: skip
+        for name, reason in refusals.items():
+            raise VaultError(reason, code="PERMISSION_DENIED", retryable=False, details={"secret": name})
+        return {row.name: Loan(await self.decrypt(row), row.hosts) for row in rows}
+
+    async def delete(self, name: str, *, agent_id: str = "") -> None:
+        """Delete a secret.
+
+        Raises:
+            NotFoundError: there is no such secret.
+        """
+        await delete(self.store, name, agent_id=agent_id, now=self.now)
+
+    async def list(self) -> list[str]:
+        """Return the names of all secrets, sorted."""
+        return [row.name for row in await self.store.secrets()]
+
+    async def verify(self) -> Sequence[str]:
+        """Try to decrypt every secret, and return the names of those that cannot be read."""
+        damaged = []
+        for row in await self.store.secrets():
+            try:
+                await self.decrypt(row)
+            except VaultError:
+                damaged.append(row.name)
+        return damaged
+
+    async def decrypt(self, row: SecretRow) -> str:
+        """Return the value of a row.
+
+        Raises:
+            VaultError: it is damaged, or under a key that comes from none of the passphrases.
+        """
+        original = not row.value.startswith(keys.MAGIC)
+        try:
+            return (await self._open_original(row) if original else await self._open(row)).decode()
+        except (InvalidTag, UnicodeDecodeError):
+            # Without the cause: the traceback of a decoding error would carry the value.
+            raise VaultError(
+                f"the stored value of {row.name!r} is damaged or belongs to another passphrase; set it again",
+                retryable=False,
+            ) from None
+
+    async def refresh(self) -> bool:
+        """Take over what another process has made of the vault; tells whether that was anything.
+
+        Raises:
+            VaultError: the new key comes from none of the passphrases.
+        """
+        async with self._lock:
+            text, sources = await self.store.get_meta(VAULT), self._sources()
+            if text is None or text == self.opened.text:
+                return False
+            found = None
+            if self._unfit != (text, sources):  # deriving a key is not repeated for each use that fails
+                found = await Parameters.read(text).unlock(sources)
+            if found is None:
+                self._unfit = text, sources
+                raise VaultError(
+                    "the vault was rotated to another passphrase while this process ran; restart it with OPCODE_VAULT_KEY "
+                    "set to the new one", retryable=False,
+                )  # fmt: skip
+            self.opened = Opened(text, Parameters.read(text), *found)
+            return True
+
+    async def _row(self, name: str) -> SecretRow:
+        row = await self.store.secret(name) if rules.is_name(name) else None
+        if row is None:
+            raise NotFoundError(
+                f"secret {name!r:.140} not found; store it with `opcode secret set`", details={"secret": name}
+            )
+        return row
+
+    async def _open(self, row: SecretRow) -> bytes:
+        key_id = row.value[len(keys.MAGIC) : len(keys.MAGIC) + keys.ID]
+        if key_id != self.opened.key.id:
+            await self.refresh()
+        if key_id == self.opened.key.id or len(key_id) < keys.ID:
+            return self.opened.key.open(row.name, row.value)
+        for key in await self._former_keys(key_id):
+            try:
+                return key.open(row.name, row.value)
+            except InvalidTag:
+                continue
+        raise VaultError(
+            f"{row.name!r} was encrypted with another key; set OPCODE_VAULT_KEY_PREVIOUS to the passphrase before, or "
+            "set the secret again", retryable=False,
+        )  # fmt: skip
+
+    async def _former_keys(self, key_id: bytes) -> Sequence[Key]:
+        """Return the keys that an earlier key id may stand for."""
+        found = []
+        for derivation in self.opened.parameters.former:
+            for source in self._sources() if derivation.key_id == key_id else ():
+                if (source, key_id) not in self._former:
+                    self._former[source, key_id] = await source.derive(derivation)
+                key = self._former[source, key_id]
+                found += [] if key is None else [key]
+        return found
+
+    async def _open_original(self, row: SecretRow) -> bytes:
+        for source in self._sources():
+            if source not in self._originals:
+                self._originals[source] = await source.original()
+            try:
+                return keys.open_original(self._originals[source], row.name, row.value)
+            except InvalidTag:
+                continue
+        raise InvalidTag
+
+
+class LockedVault:
+    """A vault that could not be opened and may stay so: its secrets have names, and no values."""
+
+    def __init__(self, store: Store, reason: str) -> None:
+        self._store = store
+        self.reason = reason
+
+    async def list(self) -> list[str]:
+        """Return the names of all secrets, sorted."""
+        return [row.name for row in await self._store.secrets()]
+
+    async def get(self, name: str) -> str:
+        """Refuse (raises `VaultError`)."""
+        raise VaultError(f"the vault is locked: {self.reason}", retryable=False)
+
+    peek = get
+
+    async def lend(self, names: Collection[str], borrower: Borrower, optional: Collection[str] = ()) -> dict[str, Loan]:
+        """Refuse (raises `VaultError`)."""
+        await self.get(next(iter(names), ""))
+        return {}
+
+
+def _clock() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,144 @@
+"""External plugins as the commands see them: tried here, or as a live server knows them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace as changed
+from typing import TYPE_CHECKING
+
+import anyio
+
+from opcode_kernel.core.times import iso
+from opcode_kernel.errors import ConflictError, Json, OpcodeError, SettingsError
+from opcode_kernel.server import logs
+from opcode_kernel.server.engines import load_registry, make_store, open_engine_at
+from opcode_kernel.server.instance import live_owner
+from opcode_kernel.server.settings import Settings
+
+if TYPE_CHECKING:
+    from opcode_kernel.plugin.external import ExternalPlugin
+    from opcode_kernel.store.base import PluginRow
+
+#: How long a live server may take beyond the plugin's own time to say what became of it, in seconds.
+_MORE = 15.0
+_PAUSE = 0.05
+
+
+def check_place(settings: Settings, plugin: ExternalPlugin, *, replace: bool) -> None:
+    """Refuse a plugin whose id or name is taken.
+
+    Raises:
+        ConflictError: by whom.
+        SettingsError: no installed plugin would start it.
+    """
+    registry = load_registry(settings)
+    if not registry.hooks("opcode_providers"):
+        raise SettingsError("no installed plugin starts external servers; install opcode-mcp-bridge")
+    for other in settings.plugins:
+        if other.id == plugin.id and not replace:
+            raise ConflictError(f"there is an external plugin {plugin.id!r} already; --replace takes its place")
+        if other.id != plugin.id and other.name == plugin.name:
+            raise ConflictError(f"the external plugin {other.id!r} has the name {plugin.name!r} already")
+    owner = next((o for (kind, name), o in registry.owners.items()
+                  if kind == "action" and name.startswith(f"{plugin.name}.")), None)  # fmt: skip
+    if owner is not None:
+        raise ConflictError(f"{owner.distribution} offers actions called {plugin.name}.*; choose another name")
+
+
+async def tools_of(settings: Settings, plugin: ExternalPlugin) -> list[str]:
+    """Start a plugin here and now, and return the names of its actions, sorted.
+
+    Raises:
+        OpcodeError: it does not work; the message says why.
+    """
+    return sorted(action["name"] for action in await described(settings, plugin))
+
+
+async def described(settings: Settings, plugin: ExternalPlugin) -> list[dict[str, Json]]:
+    """Start a plugin here and now, and return the descriptors of its actions; see `tools_of`."""
+    logs.configure("error" if settings.log_level == "info" else settings.log_level)
+    needs_vault = any("${{" in text for text in (*plugin.env.values(), *plugin.headers.values()))
+    # No restarts: whoever waits at a terminal wants the first answer.
+    once = changed(plugin, enabled=True, restart=changed(plugin.restart, max=0))
+    quiet = settings if needs_vault else changed(settings, vault_key=None)
+    async with open_engine_at(quiet, None, plugins=(once,)) as engine:
+        state = next(iter(engine.providers.states()), None)
+        if state is None or state.status != "active":
+            reason = "nobody started it" if state is None else state.error_message
+            raise OpcodeError(f"the plugin {plugin.name} does not work: {reason}")
+        return [engine.registry.actions[name].describe() for name in sorted(engine.registry.actions)
+                if name.startswith(f"{plugin.name}.")]  # fmt: skip
+
+
+async def reloaded(settings: Settings, id: str, plugin: ExternalPlugin | None) -> dict[str, Json] | None:
+    """Have a live server read the settings again and wait for what it says of a plugin (None: of one that is gone).
+
+    Returns `{pid, status, error_message}`, or None when no server is running.
+    """
+    owner = live_owner(settings.home)
+    if owner is None or not owner.url:
+        return None
+    async with make_store(settings, settings.db_path, sole=False) as store:
+        os.kill(owner.pid, signal.SIGHUP)
+        with anyio.move_on_after(_MORE + (0 if plugin is None else plugin.start_timeout)):
+            while True:
+                row = next((row for row in await store.plugins() if row.id == id), None)
+                if _is_word(row, plugin):
+                    error = None if row is None else row.error_message
+                    return {
+                        "pid": owner.pid,
+                        "status": "inactive" if row is None else row.status,
+                        "error_message": error,
+                    }
+                await anyio.sleep(_PAUSE)
+    return {"pid": owner.pid, "status": "unknown", "error_message": "it has not said; its log may tell"}
+
+
+def _is_word(row: PluginRow | None, plugin: ExternalPlugin | None) -> bool:
+    """Tell whether a row is what the server says of the new settings, and not of the old ones."""
+    if row is None or plugin is None:
+        return row is None and plugin is None
+    return row.config == plugin.shown() and (row.status != "inactive" or not plugin.enabled)
+
+
+async def states(settings: Settings) -> dict[str, dict[str, Json]]:
+    """Return status, error and last check of every configured plugin, as a live server last noted them."""
+    owner = live_owner(settings.home)
+    rows: dict[str, PluginRow] = {}
+    if owner is not None and owner.url:
+        async with make_store(settings, settings.db_path, sole=False) as store:
+            rows = {row.id: row for row in await store.plugins()}
+    return {plugin.id: _state(rows.get(plugin.id)) for plugin in settings.plugins}
+
+
+def _state(row: PluginRow | None) -> dict[str, Json]:
+    if row is None:
+        return {"status": "inactive", "error_message": "no server is running", "last_health_check": None}
+    checked = None if row.last_health_check is None else iso(row.last_health_check)
+    return {"status": row.status, "error_message": row.error_message, "last_health_check": checked}
+
+
+async def external_actions(settings: Settings, name: str | None) -> list[dict[str, Json]]:
+    """Return descriptors of actions of external plugins: all that a live server knows, or the one of that name.
+
+    Without a server the plugin that a name belongs to is started for a moment; for a list none is.
+
+    Raises:
+        NotFoundError: no external plugin offers it.
+        OpcodeError: its plugin does not work, or the server does not answer.
+    """
+    owner = live_owner(settings.home)
+    if owner is not None and owner.url:
+        from opcode_kernel.server.client import call_daemon
+
+        where: dict[str, Json] = {"limit": 1000} | ({} if name is None else {"name": name})
+        answer = await call_daemon(
+            owner.url, settings.auth_token, "opcode.query", {"resource": "actions", "filter": where}
+        )
+        return list(answer["actions"])
+    family = (name or "").partition(".")[0]
+    plugin = next((plugin for plugin in settings.plugins if plugin.name == family), None)
+    if plugin is None:
+        return []
+    return [action for action in await described(settings, plugin) if action["name"] == name]

@@ -1,0 +1,92 @@
+"""The passphrases of the vault: taken out of the environment at the start, each given as it is or as a file.
+
+Three may be given: the one that holds, the one to rotate to, and the one that held before. Taking one out also wipes it from
+the memory in which the process was given it, for there every program of the same user can read it (`/proc/PID/environ`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from opcode_kernel.errors import SettingsError
+from opcode_kernel.plugin.policy import Policy
+
+CURRENT, NEW, PREVIOUS = "OPCODE_VAULT_KEY", "OPCODE_VAULT_KEY_NEW", "OPCODE_VAULT_KEY_PREVIOUS"
+#: Every variable that may hold a passphrase, or name the file that does.
+VARIABLES = tuple(f"{name}{suffix}" for name in (CURRENT, NEW, PREVIOUS) for suffix in ("", "_FILE"))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class VaultKeys:
+    """The passphrases that were given, and the files they came from."""
+
+    current: str | None = None
+    new: str | None = None
+    previous: str | None = None
+    files: tuple[tuple[str, Path], ...] = ()
+
+    def others(self) -> list[str]:
+        """Return what the vault may have been rotated to or from, the files read again."""
+        found = [self.new, self.previous]
+        for name, file in self.files:
+            try:
+                found.append(_read(name, file))
+            except SettingsError:
+                continue  # what was read at the start still counts
+        return [passphrase for passphrase in dict.fromkeys(found) if passphrase and passphrase != self.current]
+
+    def hidden(self, policy: Policy) -> Policy:
+        """Return a policy that keeps actions from the files of the passphrases."""
+        deny = tuple(str(file.absolute()) for _, file in self.files)
+        return replace(policy, paths=replace(policy.paths, deny=(*policy.paths.deny, *deny))) if deny else policy
+
+
+def take_vault_keys(environ: MutableMapping[str, str]) -> VaultKeys:
+    """Return the passphrases, and remove every trace of them from the environment.
+
+    Raises:
+        SettingsError: one is given twice, or its file cannot be read or is empty; the environment is clean all the same.
+    """
+    if environ is os.environ:
+        for name in VARIABLES:
+            if name in environ:
+                _wipe(name)
+    taken = {name: environ.pop(name, "") for name in VARIABLES}
+    given: dict[str, str | None] = {}
+    files: list[tuple[str, Path]] = []
+    for name in (CURRENT, NEW, PREVIOUS):
+        direct, file = taken[name], taken[f"{name}_FILE"]
+        if direct and file:
+            raise SettingsError(f"{name} and {name}_FILE are both set; set one of them")
+        if file:
+            files.append((f"{name}_FILE", Path(file).expanduser()))
+            direct = _read(*files[-1])
+        given[name] = direct or None
+    return VaultKeys(given[CURRENT], given[NEW], given[PREVIOUS], tuple(files))
+
+
+def _read(name: str, file: Path) -> str:
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}: {file} cannot be read: {error}") from None
+    if not key:
+        raise SettingsError(f"{name}: {file} is empty; expected a passphrase")
+    return key
+
+
+def _wipe(name: str) -> None:
+    """Overwrite the value of a variable where the C library has it, which is where the system shows it to others."""
+    import ctypes
+
+    try:
+        library = ctypes.CDLL(None)
+        library.getenv.restype = ctypes.c_void_p
+        address = library.getenv(name.encode())
+        if address:
+            ctypes.memset(address, 0, len(ctypes.string_at(address)))
+    except (OSError, AttributeError):
+        return  # no such library: the variable is still taken out of what children inherit
