@@ -6,8 +6,16 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 pytest_plugins = ["opcode_kernel.testing.pytest_plugin"]
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """Leave the log as it was found: a server that a test starts in its own process makes it quiet for those that follow."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

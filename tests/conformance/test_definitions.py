@@ -73,7 +73,7 @@ ERRORS: list[tuple[Any, str, str]] = [
       for name in ("http", "fs", "shell", "crypto", "assert", "expr", "workflow")],
     ({"steps": [A], "on_error": {**B, "action": "http.teleport"}}, UNAVAILABLE, "on_error.action"),
     ([a(params=[])], INVALID, "steps[0].params"), ([a(params="x")], INVALID, "steps[0].params"),
-    *[([a(action="http.get", params=params)], INVALID, "steps[0].params") for params in ({}, {"url": "x", "headers": 5})],
+    *[([a(action="http.get", params=params)], INVALID, "steps[0].params") for params in ({}, {"url": "http://x", "headers": 5})],
     ([a(depends_on=["zz"])], INVALID, "steps[0].depends_on[0]"),
     ([a(depends_on=["b", "b"]), B], INVALID, "steps[0].depends_on[1]"),
     ([loop(body=[a(depends_on=["b"]), B])], INVALID, "steps[0].config.body[0].depends_on[0]"),
