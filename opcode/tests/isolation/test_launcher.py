@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from opcode_kernel.errors import ActionError, DefinitionError
-from opcode_kernel.isolation import DEVNULL, PIPE, open_launcher
+from opcode_kernel.isolation import DEVNULL, PIPE, open_launcher, supervisors
 
 pytestmark = pytest.mark.anyio
 
@@ -173,6 +173,20 @@ async def test_a_child_can_be_asked_to_end_and_killed(launcher):
         child.terminate()
 
 
+async def test_what_is_asked_of_a_child_that_has_ended_does_not_reach_the_next_one(launcher, line):
+    async with await launcher.spawn(["/bin/sh", "-c", "echo $PPID"], stdout=PIPE) as first:
+        parent = await line(first)
+        await first.wait()
+    async with await launcher.spawn(
+        ["/bin/sh", "-c", "echo $PPID; read x; sleep 0.3; exit 3"], stdin=PIPE, stdout=PIPE
+    ) as second:
+        assert await line(second) == parent, "both have the same supervisor"
+        first.terminate()
+        first.kill()
+        await second.stdin.aclose()
+        assert await second.wait() == 3
+
+
 async def test_leaving_the_block_kills_the_child(launcher, gone):
     async with await launcher.spawn(["/bin/sleep", "60"]) as child:
         pass
@@ -254,6 +268,64 @@ async def test_a_launcher_that_died_is_replaced_and_running_children_go_on(launc
         await child.stdin.send(b"word\n")
         assert await line(child) == "word"
         assert await child.wait() == 0
+
+
+async def test_a_launcher_that_was_stopped_is_replaced(launcher, run, monkeypatch, gone):
+    monkeypatch.setattr(supervisors, "_ANSWER", 0.5)
+    monkeypatch.setattr(supervisors, "_PATIENCE", 0.2)
+    async with await launcher.spawn(["/bin/sleep", "60"]) as child:  # no supervisor is idle
+        first = launcher.pid
+        os.kill(first, signal.SIGSTOP)
+        assert (await run("echo next")).out == "next\n"
+        await gone(first)
+        child.terminate()
+        assert await child.wait() == -signal.SIGTERM
+
+
+async def test_the_end_of_a_launcher_that_one_start_notices_late_leaves_the_new_one_alone(launcher, run, monkeypatch):
+    """Two starts wait for the same launcher; the first of them to notice its end has another one by then."""
+    late, ready = anyio.Event(), supervisors._ready
+
+    async def slow(control):
+        if not late.is_set():
+            late.set()
+            await replaced.wait()
+        await ready(control)
+
+    replaced = anyio.Event()
+    async with await launcher.spawn(["/bin/sleep", "60"]), anyio.create_task_group() as tasks:
+        os.kill(launcher.pid, signal.SIGSTOP)
+        monkeypatch.setattr(supervisors, "_ready", slow)
+        tasks.start_soon(run, "true")
+        await late.wait()
+        os.kill(launcher.pid, signal.SIGKILL)
+        await run("true")
+        second = launcher.pid
+        replaced.set()
+    assert launcher.pid == second
+
+
+async def test_a_start_that_is_under_way_when_the_launcher_is_closed_starts_nothing(simple, monkeypatch):
+    waiting, ready = anyio.Event(), supervisors._ready
+
+    async def told(control):
+        waiting.set()
+        await ready(control)
+
+    monkeypatch.setattr(supervisors, "_ready", told)
+    caught = []
+
+    async def start(launcher):
+        with pytest.raises(ActionError, match="closing") as found:
+            await launcher.spawn(["/bin/sleep", "60"])
+        caught.append(found)
+
+    async with anyio.create_task_group() as tasks, open_launcher(there=simple) as launcher:
+        tasks.start_soon(start, launcher)
+        await waiting.wait()
+        os.kill(launcher.pid, signal.SIGSTOP)
+    assert len(caught) == 1
+    assert launcher.pid is None
 
 
 @linux

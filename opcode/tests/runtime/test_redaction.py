@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ContextPatched, Signal, TimerFired
 from opcode_kernel.errors import ActionError, Failure, OpcodeError
+from opcode_kernel.runtime import redaction
 from opcode_kernel.runtime.redaction import Redactor, open_redactors, watch
+from opcode_kernel.runtime.searching import Patterns
 
 ODD = 'pa"ss\\/wörd+42&x \U0001f424'
 PEM = "\n".join(
@@ -198,6 +200,26 @@ def test_a_secret_that_is_a_word_of_ours_does_not_break_what_is_read_by_it() -> 
     assert known.message(done) == done
     chosen = Signal("decision", {"choice": "data", "data": "the data"})
     assert known.message(chosen) == Signal("decision", {"choice": "data", "data": "the ***"})
+
+
+def test_what_a_signal_chooses_is_left_alone_only_where_the_definition_is_asked_for_it() -> None:
+    known = redactor("hunter22")
+    told = known.message(Signal("data", {"signal": "go", "choice": "hunter22"}))
+    assert told == Signal("data", {"signal": "go", "choice": "***"})
+    skipped = known.message(Signal("skip", {"output": 1, "choice": "hunter22", "signal": "hunter22"}, "s"))
+    assert skipped == Signal("skip", {"output": 1, "choice": "***", "signal": "***"}, "s")
+
+
+def test_a_value_that_is_added_while_another_thread_searches_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, compiled = redactor("hunter22"), redaction.compiled
+
+    def meanwhile(values: tuple[str, ...]) -> Patterns:
+        known.add("swordfish")
+        return compiled(values)
+
+    monkeypatch.setattr(redaction, "compiled", meanwhile)
+    assert known.text("hunter22") == "***"
+    assert known.text("hunter22 swordfish") == "*** ***"
 
 
 def test_an_error_is_masked_with_its_details_and_keeps_its_code() -> None:

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from opcode_kernel.errors import ConflictError, NotFoundError, StoreError, VaultError
-from opcode_kernel.runtime.vault import Vault, keys, open_vault
+from opcode_kernel.runtime.vault import MAX_VALUE, Vault, keys, open_vault
 from opcode_kernel.runtime.vault.original import take_over
 from opcode_kernel.runtime.vault.rotation import rekey, rotate
 from opcode_kernel.store.base import SecretRow, SecretUse
@@ -303,7 +303,7 @@ def original(tmp_path: Path) -> Path:
     file = tmp_path / "original.db"
     with closing(sqlite3.connect(file)) as database:
         database.execute("CREATE TABLE secrets (key TEXT PRIMARY KEY, value BLOB, created_at DATETIME)")
-        rows = [("A", "theirs"), ("TOKEN", "hunter2"), ("EMPTY", ""), ("no name", "x")]
+        rows = [("A", "theirs"), ("TOKEN", "hunter2"), ("EMPTY", ""), ("no name", "x"), ("LONG", "x" * (MAX_VALUE + 1))]
         database.executemany(
             "INSERT INTO secrets VALUES (?, ?, 'now')", [(n, original_blob("theirs", v)) for n, v in rows]
         )
@@ -318,7 +318,7 @@ async def test_the_secrets_of_the_original_are_taken_over_once_and_leave_its_fil
     before = content(original)
     ours = await open_vault(store, "old", others=lambda: ["theirs"])
     assert await take_over(ours, original) == {
-        "imported": ["EMPTY", "TOKEN"], "kept": ["A"], "refused": ["BROKEN", "no name"],
+        "imported": ["EMPTY", "TOKEN"], "kept": ["A"], "refused": ["BROKEN", "LONG", "no name"],
     }  # fmt: skip
     assert await values(vault) == {**ALL, "EMPTY": "", "TOKEN": "hunter2"}
     assert (await take_over(ours, original, replace=True))["imported"] == ["A", "EMPTY", "TOKEN"]

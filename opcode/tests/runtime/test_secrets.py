@@ -96,6 +96,30 @@ async def test_log_records_are_masked(world):
     assert any(record["event"] == "see ***" and record["x"] == "***" for record in records)
 
 
+async def test_a_short_number_is_masked_in_log_records_and_notifications(world):
+    sent = []
+
+    class Notifier:
+        async def notify(self, agent_id, params):
+            sent.append(params)
+            return True, None
+
+    structlog.reset_defaults()
+    world.vault.secrets["PIN"] = "4821"
+    log = {"message": "see", "fields": {"x": 4821}}
+    steps = [
+        {"id": "know", "action": "fake.note", "params": {"t": "${{secrets.PIN}}"}},
+        {"id": "log", "action": "fake.log", "params": log, "depends_on": ["know"]},
+        {"id": "tell", "action": "workflow.notify", "params": {"message": "see", "data": 4821}, "depends_on": ["log"]},
+    ]
+    with capture_logs() as records:
+        async with world.engine(vault=world.vault, notifier=Notifier()) as engine:
+            await engine.define("t", {"steps": steps}, agent_id="me")
+            assert (await engine.run("t", agent_id="me"))["status"] == "completed"
+    assert [record["x"] for record in records if record["event"] == "see"] == ["***"]
+    assert [params["data"] for params in sent] == ["***"]
+
+
 async def test_without_a_vault_the_step_fails_for_good(world):
     async with world.engine() as engine:
         steps = [{"id": "a", "action": "fake.note", "params": {"t": "${{secrets.TOKEN}}"}, "retry": {"max": 2}}]

@@ -254,6 +254,10 @@ def test_a_hang_up_reloads_the_level_and_names_what_needs_a_restart(start, tmp_p
     daemon.process.send_signal(signal.SIGHUP)
     assert daemon.wait_for("settings reloaded")["changed"] == ["log_level", "pool_size"]
     assert daemon.wait_for("these settings take effect after a restart")["settings"] == ["pool_size"]
+    file.write_text('{"log_level": "debug", "fs": {"denypaths": []}}')  # as it was at the start, but for a remark
+    daemon.process.send_signal(signal.SIGHUP)
+    assert daemon.wait_for("settings reloaded")["changed"] == ["pool_size"]
+    daemon.wait_for(f"unknown setting 'fs.denypaths' in {file} is ignored; did you mean 'fs.deny_paths'?")
     file.write_text("{oops")
     daemon.process.send_signal(signal.SIGHUP)
     assert "line 1" in daemon.wait_for("settings not reloaded")["error"]

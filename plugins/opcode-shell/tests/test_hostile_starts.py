@@ -163,7 +163,9 @@ async def test_a_directory_of_the_workflow_does_not_lend_its_programs(shell, can
 @pytest.mark.parametrize(
     "line", ["true;", "true &", "true |", "true &&\n", "true ||  ", "(", "A=1", "A=1 B=2", "> out", ">out", "2>&1", "> out 2>&1", "!", "time",
              "true; A=1", "true\nA=1", "true && > out", "if true; then", "while true; do", "if", "if !", "true; {", " ", "\t", "\n", "< in A=1",
-             "echo $(", "true &> out"],
+             "echo $(", "true &> out", "A=$(date)", "A='x y'", 'A="x y"', "A=`date -u`", '> "a b"', "A=$((1+1))", "A=\\ x", "A=1\xa0x",
+             'A="$(echo "x y")"', "A=${B:-x y}", "A=$(case x in x) echo;; esac)", "echo # don't\nA=1", "cat <<E\nit's\nE\nA=1", "A=\\\n1",
+             "A=$(echo ')' y)", "a[0]=1", "A=(1 2)", 'echo "', "echo '", "echo `", "echo ${", "echo \\", "case x in x)", "f() {", "true; A=$(true; echo y)", "{f}> out"],
 )  # fmt: skip
 async def test_a_line_whose_arguments_would_be_the_command_is_refused(shell, cwd, line):
     error = await shell.fails(line, "touch", "here", shell=True, cwd=str(cwd))
@@ -171,7 +173,7 @@ async def test_a_line_whose_arguments_would_be_the_command_is_refused(shell, cwd
 
 
 @pytest.mark.parametrize(
-    "line", ['echo "', "echo '", "echo `", "echo ${", "(echo", "case x in x)", "echo <<E", "echo \\", "echo #", "f() {", "for x in"],
+    "line", ["(echo", "echo <<E", "echo #", "for x in", "case x in", "f() { echo; }"],
 )  # fmt: skip
 async def test_a_line_that_is_not_whole_runs_no_argument(shell, cwd, line):
     await shell(line, "touch here", "touch", "here", shell=True, cwd=str(cwd))
@@ -179,7 +181,9 @@ async def test_a_line_that_is_not_whole_runs_no_argument(shell, cwd, line):
 
 @pytest.mark.parametrize(
     ("line", "printed"), [("echo", "a;b\n"), ("A=1 echo", "a;b\n"), ("true; echo", "a;b\n"), ("2>&1 echo", "a;b\n"), ("echo x\\;", "x; a;b\n"),
-                          ("> /dev/null true; echo", "a;b\n"), ("! echo", "a;b\n"), ("echo do", "do a;b\n"), ("echo a=1", "a=1 a;b\n")],
+                          ("> /dev/null true; echo", "a;b\n"), ("! echo", "a;b\n"), ("echo do", "do a;b\n"), ("echo a=1", "a=1 a;b\n"),
+                          ("A='x y' echo", "a;b\n"), ("A=$(echo x y) echo", "a;b\n"), ('echo "x; A=1"', "x; A=1 a;b\n"), ("echo 'x' \\\n y", "x y a;b\n"),
+                          ('"$(echo "echo")"', "a;b\n"), ("true # don't\necho", "a;b\n"), ("echo $(A=1)", "a;b\n"), ("echo x#y", "x#y a;b\n")],
 )  # fmt: skip
 async def test_a_line_that_ends_in_a_command_takes_arguments(shell, line, printed):
     assert (await shell(line, "a;b", shell=True))["stdout"] == printed

@@ -161,8 +161,10 @@ class Child:
             self.oom, self.survivors, self._again = message["oom"], message["survivors"], message["again"]
 
     def _ask(self, what: bytes) -> None:
-        # It has ended, or its supervisor has, where this cannot be sent.
-        with suppress(OSError):
+        # Once it has ended, the next command may have the same supervisor.
+        if self._closed or self.returncode is not None:
+            return
+        with suppress(OSError):  # the supervisor has ended
             self._control.send(what)
 
 

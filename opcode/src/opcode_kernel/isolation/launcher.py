@@ -86,6 +86,10 @@ class Launcher:
             there = await self.capabilities()
             raise SettingsError(f"{trouble}; {'; '.join(f'{name}: {text}' for name, text in there.lines())}")
 
+    async def say_unenforced(self, policy: Policy) -> None:
+        """Warn of the settings that commands will not be held to here; each is said once."""
+        self._warn(await self.plan(process_limits(policy)))
+
     async def plan(self, limits: ProcessLimits, cwd: str = ".") -> Plan:
         """Return what would be set up for a command under these limits, and what of them would not be enforced."""
         return make_plan(self.mode, limits, await self.capabilities(), device=lambda: _disk(cwd))

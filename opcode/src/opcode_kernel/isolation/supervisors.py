@@ -17,6 +17,10 @@ from opcode_kernel.errors import ActionError
 _SPARE = 8
 #: How long the launcher may take to end once its socket is closed, in seconds.
 _PATIENCE = 2.0
+#: How long it may take to fork, in seconds: one that was stopped never does. Less than the callers wait for a start.
+_ANSWER = 8.0
+#: Launchers tried for one supervisor.
+_TRIES = 2
 _CODE = "import sys; sys.path.append(sys.argv[1]); from opcode_kernel.isolation.process.main import main; main()"
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 
@@ -43,8 +47,7 @@ class Supervisors:
             OSError: the system has no room for another process or descriptor.
             ActionError: `ISOLATION_ERROR`, this is closed or the launcher does not stay alive.
         """
-        if self.closed:
-            raise ActionError("ISOLATION_ERROR", "the engine is closing and starts nothing more")
+        self._require_open()
         while (control := self._pop(place)) is not None:
             try:
                 control.recv(1)
@@ -53,14 +56,10 @@ class Supervisors:
             except OSError:
                 pass
             control.close()  # it was killed
-        try:
-            return await self._fork()
-        except ConnectionError:
-            await self._end()  # the launcher was killed
-        try:
-            return await self._fork()
-        except ConnectionError as error:
-            raise ActionError("ISOLATION_ERROR", "the launcher of commands does not stay alive") from error
+        for _ in range(_TRIES):
+            with suppress(ConnectionError, TimeoutError):  # the launcher was killed or stopped
+                return await self._fork()
+        raise ActionError("ISOLATION_ERROR", "the launcher of commands does not stay alive")
 
     def give_back(self, place: str, control: socket.socket, *, again: bool) -> None:
         """Take a socket back: kept for the next request if there can be one, else closed, which kills what runs."""
@@ -84,16 +83,28 @@ class Supervisors:
                 return self._idle.pop(index)[1]
         return None
 
+    def _require_open(self) -> None:
+        if self.closed:
+            raise ActionError("ISOLATION_ERROR", "the engine is closing and starts nothing more")
+
     async def _fork(self) -> socket.socket:
+        self._require_open()
         channel = self._running()
         control, other = socket.socketpair()
         control.setblocking(False)
         try:
-            with other:
-                await _hand_over(channel, other.fileno())
-            await _ready(control)
+            with anyio.fail_after(_ANSWER):
+                with other:
+                    await _hand_over(channel, other.fileno())
+                await _ready(control)
+            self._require_open()
             if hasattr(socket, "SO_PASSCRED"):
                 control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        except (ConnectionError, TimeoutError):
+            control.close()
+            if channel is self._channel:  # else somebody has ended it already, and there may be another one
+                await self._end()
+            raise
         except BaseException:
             control.close()
             raise
@@ -102,11 +113,15 @@ class Supervisors:
     def _running(self) -> socket.socket:
         if self._channel is None:
             ours, theirs = socket.socketpair()
-            with theirs:
-                self._process = subprocess.Popen(  # noqa: S603  (this very interpreter, and nothing of anybody else's)
-                    [sys.executable, "-I", "-S", "-c", _CODE, _PACKAGES, "opcode-launcher"],
-                    stdin=theirs.fileno(), stdout=subprocess.DEVNULL, cwd="/", env={}, start_new_session=True,
-                )  # fmt: skip
+            try:
+                with theirs:
+                    self._process = subprocess.Popen(  # noqa: S603  (this very interpreter, and nothing of anybody else's)
+                        [sys.executable, "-I", "-S", "-c", _CODE, _PACKAGES, "opcode-launcher"],
+                        stdin=theirs.fileno(), stdout=subprocess.DEVNULL, cwd="/", env={}, start_new_session=True,
+                    )  # fmt: skip
+            except BaseException:
+                ours.close()
+                raise
             ours.setblocking(False)
             self._channel = ours
         return self._channel

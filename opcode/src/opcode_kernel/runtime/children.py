@@ -85,11 +85,12 @@ class Children:
         notifier = self._engine.notifier
         if notifier is None:
             return False, "no_notifier"
+        redactor = self._live.redactor  # hides short numbers too, which answers of the engine are full of
         params: dict[str, Json] = {
-            "message": message, "workflow_id": self._live.run_id, "step_id": self._command.step_id,
+            "message": redactor.text(message), "workflow_id": self._live.run_id, "step_id": self._command.step_id,
         }  # fmt: skip
         if data is not None:
-            params["data"] = data
+            params["data"] = redactor.value(data)
         return await notifier.notify(self._live.run.state.agent_id, self._engine.secrets.known.value(params))
 
     def _abandon(self, child_id: str) -> None:

@@ -153,12 +153,12 @@ class StepLog:
         self._context = context
 
     def _write(self, level: str, event: str, fields: dict[str, Json]) -> None:
-        redactor = self._live.engine.secrets.known
+        redactor, own = self._live.engine.secrets.known, self._live.redactor  # its own hides short numbers too
         # The ids win over fields of the same name: they say where a record really came from.
-        bound = redactor.value(fields) | {
+        bound = redactor.value(own.value(fields)) | {
             "workflow_id": self._context.run_id, "step_id": self._context.step_id, "agent_id": self._context.agent_id,
         }  # fmt: skip
-        getattr(structlog.get_logger("opcode.workflow"), level)(redactor.text(event), **bound)
+        getattr(structlog.get_logger("opcode.workflow"), level)(redactor.text(own.text(event)), **bound)
 
     def debug(self, event: str, **fields: Json) -> None:
         """Write a record at level debug."""

@@ -31,9 +31,9 @@ M = TypeVar("M", bound=Message)
 _TOGETHER = 16
 #: What is left of a value with more texts to look at is hidden as a whole.
 _MOST_TEXTS = 30_000
-#: What the core looks for in what it is told, and of these what can only be a word that the definition has as well.
-_CHOSEN = frozenset({"choice", "signal"})
-_WORDS = _CHOSEN | {"agent_notes", "data", "output", "reason", "reasoning", "replace"}
+#: What the core looks for in what it is told, and the member of a signal that it compares with words of the definition.
+_CHOSEN = {"decision": "choice", "data": "signal"}
+_WORDS = {*_CHOSEN.values(), "agent_notes", "data", "output", "reason", "reasoning", "replace"}
 #: Of a long list so many items are looked at together, and one by one only where there is something.
 _BLOCK = 64
 
@@ -45,7 +45,8 @@ class Redactor:
         self._over = over
         self._shortest_number = shortest_number
         self._values: dict[str, None] = {}
-        self._patterns: Patterns | None = ()
+        #: The expressions, and of how many values: actions log from threads, so one may be added while they are made.
+        self._compiled: tuple[int, Patterns] = (0, ())
         self._numbers: set[int | float] = set()
 
     def __repr__(self) -> str:
@@ -63,8 +64,7 @@ class Redactor:
         """Mask this value from now on. Those under four characters, or of blanks alone, are not searched for."""
         if len(value) < SHORTEST or value.isspace() or value in self._values:
             return
-        self._values[value] = None
-        self._patterns = None  # made when they are needed, for values come in groups
+        self._values[value] = None  # its expression is made when it is needed, for values come in groups
         if (number := number_of(value)) is not None:
             self._numbers.add(number)
 
@@ -117,7 +117,8 @@ class Redactor:
                 notes = message.notes and [(kind, self._members(payload) or {}) for kind, payload in message.notes]
                 hidden = {"failure": self.failure(message.failure), "notes": notes}
             case Signal():
-                hidden = {"payload": self._members(message.payload), "reasoning": self.value(message.reasoning)}
+                payload = self._members(message.payload, _CHOSEN.get(message.type))
+                hidden = {"payload": payload, "reasoning": self.value(message.reasoning)}
             case ContextPatched():
                 hidden = {"data": self.value(message.data), "agent_notes": self.value(message.agent_notes)}
         return replace(message, **hidden) if hidden else message
@@ -135,22 +136,22 @@ class Redactor:
 
     def patterns(self) -> Patterns:
         """Return the expressions to search with."""
-        if self._patterns is None:
+        count, own = self._compiled
+        if count != len(self._values):
             values = tuple(self._values)
             groups = (compiled(values[n : n + _TOGETHER]) for n in range(0, len(values), _TOGETHER))
-            self._patterns = [pattern for group in groups for pattern in group]
-        return (
-            self._patterns if self._over is None or not self._over.armed else (*self._patterns, *self._over.patterns())
-        )
+            own = [pattern for group in groups for pattern in group]
+            self._compiled = len(values), own
+        return own if self._over is None or not self._over.armed else (*own, *self._over.patterns())
 
     def found_in(self, value: Json) -> bool:
         """Tell whether there is anything to mask in a JSON value (raises `ValueError` for any other)."""
         return is_in(self.patterns(), encode(value).encode())
 
-    def _members(self, members: dict[str, Json] | None) -> dict[str, Json] | None:
+    def _members(self, members: dict[str, Json] | None, chosen: str | None = None) -> dict[str, Json] | None:
         """Mask the members of an object that the core reads by name; a secret may be one of these words."""
         return members and {
-            key if key in _WORDS else self.text(key): item if key in _CHOSEN else self.value(item)
+            key if key in _WORDS else self.text(key): item if key == chosen else self.value(item)
             for key, item in members.items()
         }
 

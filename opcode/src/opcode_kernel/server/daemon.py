@@ -83,7 +83,7 @@ class _Current:
     """The settings that hold now, and the engine that is to hear of new ones."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings = self.started = settings
         #: Those of the start: the environment does not name the files of the passphrases any more.
         self._vault_keys = settings.vault_keys
         self._engine: Any = None
@@ -132,6 +132,7 @@ async def _say_isolation(engine: Any) -> None:
         log.error("commands cannot be started", error=str(error))
     else:
         log.info("isolation of commands", mode=engine.launcher.mode, **there.report())
+        await engine.launcher.say_unenforced(engine.options.policy)
 
 
 async def _signals(
@@ -147,7 +148,7 @@ async def _signals(
         task_status.started()
         async for number in received:
             if number == signal.SIGHUP:
-                current.take_over(_reload(current.settings, reload))
+                current.take_over(_reload(current, reload))
             elif stop.is_set():
                 log.warning("second signal: leaving at once")
                 _leave(current.settings)
@@ -158,8 +159,8 @@ async def _signals(
                 stop.set()
 
 
-def _reload(settings: Settings, reload: Callable[[], Settings]) -> Settings:
-    log = logs.get_logger()
+def _reload(current: _Current, reload: Callable[[], Settings]) -> Settings:
+    log, settings = logs.get_logger(), current.settings
     try:
         fresh = reload().at_port(settings.listen_addr.port)
     except SettingsError as error:
@@ -168,7 +169,9 @@ def _reload(settings: Settings, reload: Callable[[], Settings]) -> Settings:
     logs.configure(fresh.log_level)
     changed = settings.changed(fresh)
     log.info("settings reloaded", changed=changed)
-    if cold := [name for name in changed if name not in HOT]:
+    for warning in fresh.warnings:
+        log.warning(warning)
+    if cold := [name for name in current.started.changed(fresh) if name not in HOT]:
         log.warning("these settings take effect after a restart", settings=cold)
     return fresh
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from opcode_kernel import ActionError, Policy, ShellRules, resolve_read
 from opcode_shell.environment import child_environment, search_path
+from opcode_shell.line import takes_arguments
 from opcode_shell.params import ExecParams
 
 _SHELL = "/bin/sh"
-#: Where a command of its own begins, unless it is escaped or part of a redirection.
-_BEGINS_A_COMMAND = re.compile(r"(?<![\\<>])[;&|(\n]")
-#: What may stand before the name of a command without being it, and a redirection with its target still to come.
-_BEFORE_A_NAME = re.compile(r"if|then|elif|else|while|until|do|time|!|\{|[A-Za-z_]\w*\+?=.*|\d*[<>].*", re.DOTALL)
-_TARGET_FOLLOWS = re.compile(r"\d*(?:<|>|>>|<>|>\||<&|>&)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +67,13 @@ def _shell_line(params: ExecParams) -> tuple[str, ...]:
         return (_SHELL, "-c", params.command)
     # Positional parameters: the shell hands them over as they are. Without a command before them the first one would be it.
     line = params.command.rstrip("\r\n")
-    if not _takes_arguments(line):
+    if not takes_arguments(line):
         raise ActionError(
             "VALIDATION_ERROR",
             f"command: expected a line that args can follow, found one that ends in {line.rstrip()[-20:]!r}, after which"
-            " the first of args would be run; end the line with the command that is to take them",
+            " the first of args could be run; end the line with the command that is to take them",
         )
     return (_SHELL, "-c", f'{line} "$@"', "sh", *params.args)
-
-
-def _takes_arguments(line: str) -> bool:
-    """Tell whether a line ends in a command that has a name, so that what follows are its arguments."""
-    words = iter(_BEGINS_A_COMMAND.split(line)[-1].split())
-    for word in words:
-        if not _BEFORE_A_NAME.fullmatch(word):
-            return True
-        if _TARGET_FOLLOWS.fullmatch(word):
-            next(words, None)
-    return False
 
 
 def _directory(given: str | None, policy: Policy) -> str:

@@ -161,7 +161,8 @@ class PathGuard:
             return "it is in OPCODE's own directory; only an entry of fs.writable_paths that names it opens it"
         allowed = self.writable if access == "write" else self.readable
         if self.restricted and not any(contains(root, path) for root in allowed):
-            return "it is outside the allowed paths; add it to fs.writable_paths or fs.read_only_paths"
+            more = "" if access == "write" else " or fs.read_only_paths"
+            return f"it is outside the allowed paths; add it to fs.writable_paths{more}"
         return None
 
     def _is_own(self, path: str, spelled: str, objects: Objects) -> bool:

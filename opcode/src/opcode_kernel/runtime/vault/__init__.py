@@ -5,8 +5,8 @@ two rows cannot be swapped. Blobs without that prefix are in the format of the o
 key from a fixed salt): they are read with the same passphrase, and written anew the next time the secret is stored.
 """
 
+from opcode_kernel.runtime.vault.locked import LockedVault as LockedVault
 from opcode_kernel.runtime.vault.rules import MAX_VALUE as MAX_VALUE
-from opcode_kernel.runtime.vault.vault import LockedVault as LockedVault
 from opcode_kernel.runtime.vault.vault import Vault as Vault
 from opcode_kernel.runtime.vault.vault import delete as delete
 from opcode_kernel.runtime.vault.vault import open_vault as open_vault

@@ -17,7 +17,7 @@ async def take_over(vault: Vault, file: Path, *, replace: bool = False, agent_id
     """Store the secrets of another database here; returns `{imported, kept, refused}`, each a list of names.
 
     They are read with the passphrases of the vault. Those that exist here already are kept, unless they are to be replaced;
-    those whose name no secret may have, or that cannot be read, are refused.
+    those whose name or length no secret may have, or that cannot be read, are refused.
 
     Raises:
         NotFoundError: there is no such file.
@@ -35,7 +35,7 @@ async def take_over(vault: Vault, file: Path, *, replace: bool = False, agent_id
         except VaultError:
             outcome["refused"].append(row.name)
             continue
-        if not rules.is_name(row.name):
+        if not rules.is_name(row.name) or len(value.encode()) > rules.MAX_VALUE:
             outcome["refused"].append(row.name)
         elif row.name in known and not replace:
             outcome["kept"].append(row.name)

@@ -218,7 +218,9 @@ def _import(args: argparse.Namespace, settings: Settings) -> int:
     if found["kept"]:
         lines.append(f"kept, for they exist here (--replace takes the others): {', '.join(found['kept'])}")
     if found["refused"]:
-        lines.append(f"refused, for they cannot be read or named so: {', '.join(found['refused'])}")
+        lines.append(
+            f"refused, for they cannot be read, are too long or cannot be named so: {', '.join(found['refused'])}"
+        )
     _say(args, found, "\n".join(lines))
     return 1 if found["refused"] else 0
 
