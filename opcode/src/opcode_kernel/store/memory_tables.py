@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from opcode_kernel.store.base import PluginRow, SecretRow, SecretUse
-from opcode_kernel.store.secrets import VAULT, vault_changed
+from opcode_kernel.store.secrets import VAULT, Bound, vault_changed
 
 T = TypeVar("T")
 
@@ -28,13 +28,17 @@ class SmallTables:
         """See `Store.set_meta`."""
         self._meta[key] = value
 
-    async def put_secret(self, row: SecretRow, *, under: str | None = None) -> None:
+    async def put_secret(self, row: SecretRow, *, under: str | None = None, keep: Sequence[Bound] = ()) -> None:
         """See `SecretTable.put_secret`."""
         if under is not None and self._meta.get(VAULT) != under:
             raise vault_changed()
         known = self._secrets.get(row.name)
-        created_at, version = (row.created_at, 1) if known is None else (known.created_at, known.version + 1)
-        self._secrets[row.name] = row._replace(created_at=created_at, version=version)
+        if known is None:
+            self._secrets[row.name] = row._replace(version=1)
+            return
+        row = row._replace(created_at=known.created_at, version=known.version + 1)
+        templates, hosts = (known if bound in keep else row for bound in ("templates", "hosts"))
+        self._secrets[row.name] = row._replace(templates=templates.templates, hosts=hosts.hosts)
 
     async def secret(self, name: str) -> SecretRow | None:
         """See `SecretTable.secret`."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from opcode_kernel.errors import ConflictError
 
 #: The key of the vault's parameters in the store's key-value table.
 VAULT = "vault"
+
+
+#: What says where alone a secret may be used.
+Bound = Literal["templates", "hosts"]
 
 
 class SecretRow(NamedTuple):
@@ -46,10 +50,11 @@ class SecretUse(NamedTuple):
 class SecretTable(Protocol):
     """The part of a `Store` that is about secrets."""
 
-    async def put_secret(self, row: SecretRow, *, under: str | None = None) -> None:
+    async def put_secret(self, row: SecretRow, *, under: str | None = None, keep: Sequence[Bound] = ()) -> None:
         """Insert or replace a secret; `created_at` of an existing one is kept, its `version` grows by one.
 
-        `under` are the vault's parameters that the value was encrypted with.
+        `under` are the vault's parameters that the value was encrypted with. The bounds to `keep` stay as they are stored:
+        who changes only the value must not lift one that somebody else has just set.
 
         Raises:
             ConflictError: they are not the ones that are stored; nothing is written.

@@ -8,7 +8,7 @@ from typing import Any
 
 from opcode_kernel.store.base import AgentRow, PluginRow, SecretRow, SecretUse
 from opcode_kernel.store.rows import plugin_values, secret_values
-from opcode_kernel.store.secrets import VAULT, vault_changed
+from opcode_kernel.store.secrets import VAULT, Bound, vault_changed
 
 _SAVE_TEMPLATE = """
     INSERT INTO templates (name, version, description, definition, input_schema, output_schema, triggers, agent_id,
@@ -25,7 +25,8 @@ _PUT_ENCRYPTED = """
     INSERT INTO secrets (name, value, created_at, updated_at, key_id, version, templates, hosts)
     VALUES (?1, ?2, ?3, ?4, ?5, 1, ?7, ?8)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at,
-        key_id = excluded.key_id, version = version + 1, templates = excluded.templates, hosts = excluded.hosts"""
+        key_id = excluded.key_id, version = version + 1, templates = iif(?9, templates, excluded.templates),
+        hosts = iif(?10, hosts, excluded.hosts)"""
 _ADD_USE = """
     INSERT INTO secret_uses (at, name, action, agent_id, run_id, template, step_id) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _PUT_PLUGIN = """
@@ -52,12 +53,12 @@ def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute(_SET_META, (key, value))
 
 
-def put_secret(connection: sqlite3.Connection, row: SecretRow, under: str | None) -> None:
-    """Insert or replace a secret, its creation time kept."""
+def put_secret(connection: sqlite3.Connection, row: SecretRow, under: str | None, keep: Sequence[Bound]) -> None:
+    """Insert or replace a secret, its creation time kept, and its bounds if asked."""
     if under is not None and _parameters(connection) != under:
         raise vault_changed()
     _leave_no_trace(connection)
-    connection.execute(_PUT_ENCRYPTED, secret_values(row))
+    connection.execute(_PUT_ENCRYPTED, (*secret_values(row), "templates" in keep, "hosts" in keep))
 
 
 def change_vault(

@@ -19,6 +19,7 @@ from opcode_kernel.store import rows, statements
 from opcode_kernel.store.base import AgentRow, PluginRow, RunWrite, SecretRow, SecretUse, TemplateRow
 from opcode_kernel.store.fairness import FairShare
 from opcode_kernel.store.reads import ReadSide
+from opcode_kernel.store.secrets import Bound
 from opcode_kernel.store.sqlite import Durability, locate, open_writer
 from opcode_kernel.store.unit import Unit
 from opcode_kernel.store.writer import Outcome, Work, Writer
@@ -114,9 +115,9 @@ class SqlStore(ReadSide):
         """See `Store.set_meta`."""
         await self._write(lambda connection: statements.set_meta(connection, key, value))
 
-    async def put_secret(self, row: SecretRow, *, under: str | None = None) -> None:
+    async def put_secret(self, row: SecretRow, *, under: str | None = None, keep: Sequence[Bound] = ()) -> None:
         """See `SecretTable.put_secret`."""
-        await self._write(lambda connection: statements.put_secret(connection, row, under))
+        await self._write(lambda connection: statements.put_secret(connection, row, under, keep))
 
     async def delete_secret(self, name: str) -> bool:
         """See `SecretTable.delete_secret`."""

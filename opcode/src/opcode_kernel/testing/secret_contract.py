@@ -22,6 +22,11 @@ async def _secrets_keep_what_is_known_of_them(store: Store) -> None:
     assert await store.secret("a") == row
     await store.put_secret(row._replace(templates=(), hosts=(), version=9))
     assert await store.secret("a") == row._replace(templates=(), hosts=(), version=2)
+    await store.put_secret(row)
+    await store.put_secret(row._replace(templates=("x",), hosts=("y",)), keep=["hosts"])
+    assert await store.secret("a") == row._replace(templates=("x",), version=4)
+    await store.put_secret(row._replace(templates=(), hosts=()), keep=["templates", "hosts"])
+    assert await store.secret("a") == row._replace(templates=("x",), version=5)
 
 
 async def _the_vault_changes_as_a_whole_or_not_at_all(store: Store) -> None:

@@ -16,7 +16,7 @@ from opcode_kernel.runtime.vault.keys import Key, Source, source_of
 from opcode_kernel.runtime.vault.opening import Opened, create, unlock
 from opcode_kernel.runtime.vault.parameters import Parameters
 from opcode_kernel.store.base import SecretRow, SecretUse, Store
-from opcode_kernel.store.secrets import VAULT
+from opcode_kernel.store.secrets import VAULT, Bound
 
 #: How often a change is worked out again because another process changed the vault meanwhile.
 _ATTEMPTS = 3
@@ -96,15 +96,15 @@ class Vault:
         plain = rules.check_value(name, value)
         rules.check_bounds(templates or (), hosts or ())
         now = self.now()
-        known = await self.store.secret(name) or SecretRow(name, b"", now, now)
-        allowed = known.templates if templates is None else tuple(dict.fromkeys(templates))
-        reached = known.hosts if hosts is None else tuple(dict.fromkeys(hosts))
+        bounds: dict[Bound, Sequence[str] | None] = {"templates": templates, "hosts": hosts}
+        keep = [bound for bound, names in bounds.items() if names is None]
+        allowed, reached = tuple(dict.fromkeys(templates or ())), tuple(dict.fromkeys(hosts or ()))
         await self.store.add_secret_uses([SecretUse(now, name, "set", agent_id)])
         for attempt in range(_ATTEMPTS):
             key, under = self.opened.key, self.opened.text
             row = SecretRow(name, key.seal(name, plain), now, now, key.id.hex(), 1, allowed, reached)
             try:
-                await self.store.put_secret(row, under=under)
+                await self.store.put_secret(row, under=under, keep=keep)
                 return
             except ConflictError:
                 if attempt == _ATTEMPTS - 1:
