@@ -20,7 +20,10 @@ def quiet_log() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def heap(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Measure on a heap as the daemon has it: what earlier tests left behind is not looked through again and again."""
+    """Measure on a heap as the daemon has it: what earlier tests left behind is not looked through again and again.
+
+    It stays frozen: thousands of collected tests take a second to look through, and the next one would do so twice.
+    """
     if request.node.get_closest_marker("alone") is None:
         yield
         return
@@ -30,4 +33,3 @@ def heap(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.set_threshold(20_000, *thresholds[1:])
     yield
     gc.set_threshold(*thresholds)
-    gc.unfreeze()
