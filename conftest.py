@@ -33,3 +33,8 @@ def heap(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.set_threshold(20_000, *thresholds[1:])
     yield
     gc.set_threshold(*thresholds)
+
+
+def pytest_sessionfinish() -> None:
+    """Let plugins that look at the heap at the end see all of it again."""
+    gc.unfreeze()
