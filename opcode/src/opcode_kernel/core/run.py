@@ -121,7 +121,7 @@ class Run:
             more, commands = self.handle(ActionSucceeded(command.task, output), now)
             events += more
             return commands
-        follows = succeed(state, command, now, output, events) or self.unfinished
+        follows = succeed(state, command, now, output, events) or state.ready or state.touched or state.quiet
         if not follows and state.acting and state.root.live and not state.away:
             return ()
         self.now, self.events = now, events

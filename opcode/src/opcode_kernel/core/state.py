@@ -23,6 +23,9 @@ ACTIVE, CANCELLED = "active", "cancelled"
 TERMINAL_STEP = frozenset({COMPLETED, FAILED, SKIPPED})
 TERMINAL_RUN = frozenset({COMPLETED, FAILED, CANCELLED})
 
+#: The shared empty object; never mutated.
+_NOTHING: dict[str, Any] = {}
+
 
 class Node:
     """One step of a run. Class attributes are the values of a step that has not started."""
@@ -217,47 +220,56 @@ class DecisionState:
 
 
 class RunState:
-    """Everything known about a run, derived from its events alone. Class attributes are those of one not started."""
+    """Everything known about a run, derived from its events alone.
 
-    run_id: str = ""
-    status: str = PENDING
-    sequence: int = 0
-    agent_id: str = ""
-    parent_run_id: str | None = None
-    parent_step_id: str | None = None
-    parent_task: str | None = None
-    start_key: str | None = None
-    depth: int = 0
-    has_holes: bool = False
-    created_at: int = 0
-    updated_at: int = 0
-    started_at: int | None = None
-    completed_at: int | None = None
-    output: Json = None
-    error: Failure | None = None
-    intent: str | None = None
-    agent_notes: str | None = None
-    #: How many of the outstanding commands are actions.
-    acting: int = 0
-    #: How the run will end once its hook is done: status and output or error.
-    closing: dict[str, Json] | None = None
-    #: The budget of the workflow time-out: what is left, and since when it is running.
-    budget_left: int | None = None
-    budget_since: int | None = None
-    # These are never mutated, only replaced as a whole.
-    #: Effective inputs as recorded (secrets masked), and as used (holes in place).
-    input_params: dict[str, Json] = {}  # noqa: RUF012
-    inputs: dict[str, Any] = {}  # noqa: RUF012
-    context: dict[str, Json] = {}  # noqa: RUF012
-    accumulated: dict[str, Json] = {}  # noqa: RUF012
+    Fields in slots: a transition reads and writes several dozen, and there are too many of them for a dictionary that
+    shares its keys.
+    """
+
+    __slots__ = (
+        "accumulated", "acting", "agent_id", "agent_notes", "away", "budget_left", "budget_since", "closing",
+        "completed_at", "context", "created_at", "decisions", "decisions_log", "depth", "dirty", "dirty_decisions",
+        "ending", "error", "failures", "has_holes", "hooks", "input_params", "inputs", "intent", "issued", "nodes",
+        "output", "outstanding", "parent_run_id", "parent_step_id", "parent_task", "plan", "quiet", "ready", "root",
+        "run_id", "sequence", "signals", "start_key", "started_at", "status", "timed", "touched", "updated_at",
+        "withdrawn",
+    )  # fmt: skip
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.run_id = self.agent_id = ""
+        self.status: str = PENDING
+        self.sequence = self.depth = self.created_at = self.updated_at = 0
+        self.parent_run_id: str | None = None
+        self.parent_step_id: str | None = None
+        self.parent_task: str | None = None
+        self.start_key: str | None = None
+        self.has_holes = False
+        self.started_at: int | None = None
+        self.completed_at: int | None = None
+        self.output: Json = None
+        self.error: Failure | None = None
+        self.intent: str | None = None
+        self.agent_notes: str | None = None
+        #: How the run will end once its hook is done: status and output or error.
+        self.closing: dict[str, Json] | None = None
+        #: The budget of the workflow time-out: what is left, and since when it is running.
+        self.budget_left: int | None = None
+        self.budget_since: int | None = None
+        # These are never mutated, only replaced as a whole.
+        #: Effective inputs as recorded (secrets masked), and as used (holes in place).
+        self.input_params: dict[str, Json] = _NOTHING
+        self.inputs: dict[str, Any] = _NOTHING
+        self.context: dict[str, Json] = _NOTHING
+        self.accumulated: dict[str, Json] = _NOTHING
+
         self.root = Block(plan.root, None, "")
         self.hooks = Block(plan.hooks, None, "")
         self.nodes: dict[str, Node] = {}
         self.decisions: dict[str, DecisionState] = {}
         self.outstanding: dict[str, RunAction | StartTimer] = {}
+        #: How many of the outstanding commands are actions.
+        self.acting = 0
         #: Whose timers these are, by task.
         self.timed: dict[str, Node] = {}
         #: Steps whose action was cancelled and has not ended yet, by task.

@@ -195,11 +195,11 @@ def succeed(state: RunState, command: RunAction, at: int, output: Json, events: 
     """
     node = state.nodes[command.step_id]
     plan = node.plan
-    payload: dict[str, Json] = {
-        "duration_ms": (at - node.started_at) // MILLISECOND, "attempt": node.attempt,  # type: ignore[operator]
-    }  # fmt: skip
-    if output is not None:
-        payload["output"] = output
+    taken: int = (at - node.started_at) // MILLISECOND  # type: ignore[operator]
+    payload: dict[str, Json] = (
+        {"duration_ms": taken, "attempt": node.attempt} if output is None
+        else {"duration_ms": taken, "attempt": node.attempt, "output": output}
+    )  # fmt: skip
     state.sequence = sequence = state.sequence + 1
     state.updated_at = at
     events.append(_new(Event, (sequence, "step_completed", node.path, payload, at, state.agent_id, None)))

@@ -29,13 +29,13 @@ def step_rows(state: RunState, nodes: Iterable[Node]) -> list[StepRow]:
     run_id, root = state.run_id, state.root
     return [
         _new(StepRow, (
-            run_id, node.path, node.status, node.input, node.output, None if node.error is None else _error(node),
-            node.retry_count, node.started_at, done := node.completed_at,
-            None if done is None or node.started_at is None else (done - node.started_at) // MILLISECOND,
-            waiting_for(node) if node.status is SUSPENDED else None,
+            run_id, node.path, status, node.input, node.output, None if node.error is None else _error(node),
+            node.retry_count, begun := node.started_at, done := node.completed_at,
+            None if done is None or begun is None else (done - begun) // MILLISECOND,
+            waiting_for(node) if status is SUSPENDED else None,
         ))
         for node in nodes
-        if node.status is not PENDING or node.block is root or node.attempt
+        if (status := node.status) is not PENDING or node.block is root or node.attempt
     ]  # fmt: skip
 
 
