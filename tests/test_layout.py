@@ -28,10 +28,6 @@ HARD_LIMIT = 400
 #: Sources that may be longer than 300 lines; a new name here needs a reason in the commit.
 LONG = {
     "opcode/src/opcode_kernel/core/interpolation.py",
-    "opcode/src/opcode_kernel/core/plan.py",
-    "opcode/src/opcode_kernel/core/run.py",
-    "opcode/src/opcode_kernel/core/state.py",
-    "opcode/src/opcode_kernel/core/step_fold.py",
     "opcode/src/opcode_kernel/runtime/driver.py",
     "opcode/src/opcode_kernel/runtime/engine.py",
 }

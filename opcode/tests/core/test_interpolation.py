@@ -223,8 +223,20 @@ def test_a_secret_can_be_written_as_json() -> None:
         masked, holes = split_holes(resolve(f'{{"k":{text}}}', inputs))
         assert masked == '{"k":***}'
         assert fill_holes(masked, holes, {"P": 'say "hi"'}.__getitem__) == r'{"k":"say \"hi\""}'
-    with pytest.raises(InterpolationError, match="only a part"):
-        resolve("${{inputs.h | json}}", {"h": Hole(("x", Secret("P")))})
+    for part_of_a_text in (Hole(("x", Secret("P"))), Hole((Secret("P", as_json=True),))):
+        with pytest.raises(InterpolationError, match="only a part"):
+            resolve("${{inputs.h | json}}", {"h": part_of_a_text})
+
+
+def test_the_default_of_a_secret_is_text_where_only_text_may_stand() -> None:
+    typed = Hole((Secret("NO", has_default=True, default=1e3),))
+    template = {
+        "cast": "${{secrets.NO ?? 1e3 | text}}", "null": "${{secrets.NO ?? null | text}}", "passed": "${{inputs.h | text}}",
+        "joined": "${{inputs.h}}${{inputs.e}}", "typed": "${{inputs.h}}", "json": "${{secrets.NO ?? 1e3 | json}}",
+    }  # fmt: skip
+    assert fill_holes(*split_holes(resolve(template, {"h": typed, "e": ""})), {}.__getitem__) == {
+        "cast": "1000", "null": "null", "passed": "1000", "joined": "1000", "typed": 1000.0, "json": "1000",
+    }  # fmt: skip
 
 
 # Size -------------------------------------------------------------------------------------------------------------
@@ -296,22 +308,48 @@ def test_in_program_text_a_reference_becomes_a_variable_and_never_code() -> None
     evil = "') + secrets.P + ('"
     bound = template.resolve(scope({"u": evil}))["expression"]
     assert bound["values"] == {"__v0": evil}
-    assert bound["text"] == "size( __v0 ) + '\\') + secrets.P + (\\''"
+    assert bound["text"] == "size((__v0)) + '\\') + secrets.P + (\\''"
 
 
 @pytest.mark.parametrize(
     ("program", "text", "count"),
     [
-        ("'${{inputs.u}}' + ${{inputs.u}}", "'`\\'\\\\' +  __v0 ", 1), ('"${{inputs.u}}" + ""', '"`\\\'\\\\" + ""', 0),
-        ("`${{inputs.u}}`", "`''\\`", 0), (r"'it\'s ${{inputs.u}}'", r"'it\'s `\'\\'", 0), ("''${{inputs.u}}''", "'' __v0 ''", 1),
-        ("// don't\n${{inputs.u}}", "// don't\n __v0 ", 1), ("/* it's ${{inputs.u}} */ ${{inputs.u}}", "/* it's  __v0  */  __v1 ", 2),
-        ("'//' + ${{inputs.u}}", "'//' +  __v0 ", 1),
-        (r"'\\' + ${{inputs.u}}", r"'\\' +  __v0 ", 1), ("'a' + \"it's\" + ${{inputs.u}}", "'a' + \"it's\" +  __v0 ", 1),
+        ("'${{inputs.u}}' + ${{inputs.u}}", "'`\\'\\\\' + (__v0)", 1), ('"${{inputs.u}}" + ""', '"`\\\'\\\\" + ""', 0),
+        ("`${{inputs.u}}`", "`''\\`", 0), (r"'it\'s ${{inputs.u}}'", r"'it\'s `\'\\'", 0), ("''${{inputs.u}}''", "''(__v0)''", 1),
+        ("// don't\n${{inputs.u}}", "// don't\n(__v0)", 1), ("/* it's ${{inputs.u}} */ ${{inputs.u}}", "/* it's (__v0) */ (__v1)", 2),
+        ("'//' + ${{inputs.u}}", "'//' + (__v0)", 1),
+        (r"'\\' + ${{inputs.u}}", r"'\\' + (__v0)", 1), ("'a' + \"it's\" + ${{inputs.u}}", "'a' + \"it's\" + (__v0)", 1),
     ],
 )  # fmt: skip
 def test_each_kind_of_literal_has_its_own_escapes(program: str, text: str, count: int) -> None:
     bound = compile_template({"e": program}, bound=frozenset({"e"})).resolve(scope({"u": "`'\\"}))["e"]
     assert (bound["text"], len(bound["values"])) == (text, count)
+
+
+@pytest.mark.parametrize("template", ["'Bearer ${{secrets.P}}'", '"${{inputs.h}}"', "`${{inputs.h}}`"])
+def test_a_secret_is_no_part_of_the_text_of_a_program(template: str) -> None:
+    """A mask in its place would silently be computed with."""
+    compiled = compile_template({"e": template}, bound=frozenset({"e"}))
+    with pytest.raises(InterpolationError, match="may not stand inside the quotes"):
+        compiled.resolve(scope({"h": Hole((Secret("P"),))}))
+
+
+@pytest.mark.parametrize(
+    "params", [{"${{inputs.k}}": "'${{inputs.u}}'"}, {"${{inputs.k}}": "${{inputs.u}}"}, {"${{inputs.k}}": "1"}]
+)
+def test_data_does_not_choose_which_text_is_a_program(params: Any) -> None:
+    compiled = compile_template(params, bound=frozenset({"e"}))
+    with pytest.raises(DefinitionError, match="e: expected this name without references"):
+        compiled.resolve(scope({"k": "e", "u": "' + steps.s + '"}))
+    assert compiled.resolve(scope({"k": "data", "u": "x"})).keys() == {"data"}
+
+
+@pytest.mark.parametrize("program", [["${{inputs.u}}"], {"text": "${{inputs.u}}"}, {"${{inputs.u}}": 1}])
+def test_only_a_text_is_a_program_with_references(program: Any) -> None:
+    compiled = compile_template({"e": program}, bound=frozenset({"e"}))
+    with pytest.raises(DefinitionError, match="expected program text"):
+        compiled.resolve(scope())
+    assert compile_template({"e": ["1"]}, bound=frozenset({"e"})).constant
 
 
 def test_a_long_program_with_many_references_is_read_in_no_time() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import opcode_steps
+from opcode_kernel.core.compiling import compile_plan
 from opcode_kernel.core.limits import Limits
-from opcode_kernel.core.plan import compile_plan
 from opcode_kernel.testing.simulator import Simulator, simulated
 from opcode_kernel.testing.steps import echo
 from opcode_kernel.testing.vocabulary import vocabulary_of

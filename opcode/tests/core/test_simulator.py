@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import opcode_steps
+from opcode_kernel.core.compiling import compile_plan
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.plan import compile_plan
 from opcode_kernel.errors import ExpressionError
 from opcode_kernel.testing import Simulator, campaign, check_evaluator
 from opcode_kernel.testing.generator import SeededChooser, generate

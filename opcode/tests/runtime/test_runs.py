@@ -250,10 +250,10 @@ async def test_agents_are_noted_once_a_minute(world):
     now = [10**15]
     async with world.engine(clock=lambda: now[0]) as engine:
         for _ in range(3):
-            await engine.touch_agent("me")
+            await engine.agents.touch("me")
         first = world.store._agents["me"].last_seen_at
         now[0] += 61_000_000
-        await engine.touch_agent("me")
+        await engine.agents.touch("me")
     assert world.store._agents["me"].last_seen_at == first + 61_000_000
 
 

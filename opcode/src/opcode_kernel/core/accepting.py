@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core.messages import Signal
-from opcode_kernel.core.state import Node
+from opcode_kernel.core.node import Node
 from opcode_kernel.errors import ConflictError, DefinitionError, Json
 
 if TYPE_CHECKING:

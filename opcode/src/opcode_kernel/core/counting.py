@@ -6,7 +6,8 @@ Part of the fold: only the modules of the fold call these, while an event is app
 from __future__ import annotations
 
 from opcode_kernel.core.commands import StartTimer
-from opcode_kernel.core.state import PENDING, RETRYING, RUNNING, SUSPENDED, Node, RunState
+from opcode_kernel.core.node import PENDING, RETRYING, RUNNING, SUSPENDED, Node
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.tasks import close_tasks, issue, withdraw
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from opcode_kernel.core import ending
 from opcode_kernel.core.handling import attempt_failed
-from opcode_kernel.core.state import RUNNING, SUSPENDED, Node
+from opcode_kernel.core.node import RUNNING, SUSPENDED, Node
 from opcode_kernel.core.step_type import Call, Complete, Decision, Directive, Fail, Note, Open, Wait
 from opcode_kernel.core.times import iso
 from opcode_kernel.core.view import View

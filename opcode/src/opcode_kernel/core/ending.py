@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from opcode_kernel.core import handling
 from opcode_kernel.core.commands import RunAction
-from opcode_kernel.core.state import PENDING, RUNNING, Node
+from opcode_kernel.core.node import PENDING, RUNNING, Node
 from opcode_kernel.core.tasks import GRACE
 from opcode_kernel.errors import Failure, Json
 

@@ -15,19 +15,9 @@ from opcode_kernel.core.commands import StartTimer
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import begin_ending, bring_back, create, open_blocks, recount, reset
 from opcode_kernel.core.holes import restore_holes
+from opcode_kernel.core.node import ACTIVE, CANCELLED, COMPLETED, FAILED, PENDING, RUNNING, SUSPENDED, Block, Node
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.state import (
-    ACTIVE,
-    CANCELLED,
-    COMPLETED,
-    FAILED,
-    PENDING,
-    RUNNING,
-    SUSPENDED,
-    Block,
-    Node,
-    RunState,
-)  # fmt: skip
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.tasks import BUDGET, issue_plain, stop_budget, withdraw
 from opcode_kernel.errors import Failure, InvalidTransitionError
 

@@ -9,18 +9,8 @@ from typing import Any
 
 from opcode_kernel.core.commands import StartTimer
 from opcode_kernel.core.counting import drop_blocks, enter, leave_live, wake
-from opcode_kernel.core.state import (
-    COMPLETED,
-    FAILED,
-    PENDING,
-    RUNNING,
-    SKIPPED,
-    SUSPENDED,
-    TERMINAL_STEP,
-    Block,
-    Node,
-    RunState,
-)  # fmt: skip
+from opcode_kernel.core.node import COMPLETED, FAILED, PENDING, RUNNING, SKIPPED, SUSPENDED, TERMINAL_STEP, Block, Node
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.tasks import issue, withdraw
 from opcode_kernel.errors import Failure
 

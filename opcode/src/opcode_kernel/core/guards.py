@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from opcode_kernel.core.evaluator import Program
+from opcode_kernel.core.node import Node
 from opcode_kernel.core.scope import Scope
-from opcode_kernel.core.state import Node, RunState
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.text import json_type
 from opcode_kernel.errors import ExpressionError, Json
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core.failure import asked_delay, retry_delay, through_container
-from opcode_kernel.core.state import PENDING, Block, Node
+from opcode_kernel.core.node import PENDING, Block, Node
 from opcode_kernel.core.times import MILLISECOND
 from opcode_kernel.errors import Failure, Json
 

@@ -35,6 +35,12 @@ class Secret:
             part["json"] = True
         return part
 
+    def as_text(self) -> Secret:
+        """The same where only text may stand, also of a default."""
+        if not self.has_default or isinstance(self.default, str) or self.as_json:
+            return self
+        return replace(self, default=canonical_text(self.default))
+
     @classmethod
     def from_json(cls, part: dict[str, Json]) -> Secret:
         """Read back what `to_json` wrote."""
@@ -52,10 +58,14 @@ class Hole:
         """The text with `***` where a secret belongs."""
         return "".join(part if isinstance(part, str) else MASK for part in self.parts)
 
+    def as_text(self) -> Hole:
+        """Return the same where only text may stand."""
+        return Hole(tuple(part if isinstance(part, str) else part.as_text() for part in self.parts))
+
     def as_json(self) -> Hole | None:
-        """Return the same as JSON text; None for a text of which a secret is only a part."""
+        """Return the same as JSON text; None for a text of which a secret is only a part, its quotes included."""
         only = self.parts[0] if len(self.parts) == 1 else None
-        return Hole((replace(only, as_json=True),)) if isinstance(only, Secret) else None
+        return Hole((replace(only, as_json=True),)) if isinstance(only, Secret) and not only.as_json else None
 
 
 #: One hole of a masked value: where it stands, and its text as literal parts and secrets, see `Secret.to_json`.

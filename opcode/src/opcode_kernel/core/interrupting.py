@@ -9,8 +9,8 @@ from opcode_kernel.core import ending
 from opcode_kernel.core.commands import Command, RunAction
 from opcode_kernel.core.handling import skip_running
 from opcode_kernel.core.messages import Interrupted
+from opcode_kernel.core.node import ACTIVE, PENDING, SUSPENDED, Node
 from opcode_kernel.core.settling import asks_operator, cancel, close_failed, rest_containers, rest_long_waits, suspend
-from opcode_kernel.core.state import ACTIVE, PENDING, SUSPENDED, Node
 from opcode_kernel.core.times import duration_text
 from opcode_kernel.errors import Failure, Json
 

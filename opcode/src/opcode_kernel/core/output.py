@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from opcode_kernel.core.holes import split_holes
+from opcode_kernel.core.node import COMPLETED
 from opcode_kernel.core.scope import Scope
-from opcode_kernel.core.state import COMPLETED, RunState
+from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import DefinitionError, Json
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opcode_kernel.core.accepting import conflict, find, received
 from opcode_kernel.core.handling import skip_blocks
 from opcode_kernel.core.messages import Signal
-from opcode_kernel.core.state import ACTIVE, FAILED, RUNNING, SUSPENDED, Node
+from opcode_kernel.core.node import ACTIVE, FAILED, RUNNING, SUSPENDED, Node
 from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError
 
 if TYPE_CHECKING:

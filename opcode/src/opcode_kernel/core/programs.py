@@ -1,11 +1,21 @@
-"""Program text with references in it: where a quoted literal or a comment is open, and how text is written in a literal."""
+"""Program text with references in it: they become variables, so that data cannot become code."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from opcode_kernel.core.embedding import ABSENT, Resolve, as_text
+from opcode_kernel.core.holes import Hole
+from opcode_kernel.core.references import Reference, split_tokens
+from opcode_kernel.errors import InterpolationError
+
+if TYPE_CHECKING:
+    from opcode_kernel.core.scope import Scope
 
 #: What opens a literal. In a comment the same characters open nothing.
-QUOTES = "'\"`"
+_QUOTES = "'\"`"
 _OPENING = re.compile("['\"`]|//|/[*]")
 #: What follows inside a literal or a comment, its end included.
 _REST = {
@@ -16,6 +26,41 @@ _REST = {
     "/*": re.compile(r".*?\*/", re.DOTALL),
 }
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+def compile_program(program: str, compiled: Callable[[Reference], Resolve]) -> Resolve:
+    """Compile program text, given what compiles a reference: in its place stands a variable that holds the typed value.
+
+    Inside a quoted literal of the program it becomes escaped text, and a secret is refused. What is resolved is
+    `{"text": ..., "values": {...}}`.
+    """
+    pieces: list[tuple[str | Resolve, str, str]] = []
+    opened = ""
+    for part in split_tokens(program):
+        if isinstance(part, str):
+            opened = left_open(part, opened)
+            pieces.append((part, "", ""))
+            continue
+        pieces.append((compiled(part), opened if opened in _QUOTES else "", part.text))
+
+    def resolve(scope: Scope) -> dict[str, Any]:
+        texts: list[str] = []
+        values: dict[str, Any] = {}
+        for piece, quote, source in pieces:
+            if isinstance(piece, str):
+                texts.append(piece)
+            elif quote:
+                inside = as_text(piece(scope), scope)
+                if isinstance(inside, Hole):
+                    raise _quoted_secret(source)
+                texts.append(escaped(inside, quote))
+            else:
+                name, value = f"__v{len(values)}", piece(scope)
+                values[name] = None if value is ABSENT else value
+                texts.append(f"({name})")  # bare, it would be the name of a member or of a key where one may stand
+        return {"text": "".join(texts), "values": values}
+
+    return resolve
 
 
 def escaped(text: str, quote: str) -> str:
@@ -48,3 +93,11 @@ def left_open(part: str, opened: str = "") -> str:
         if opening is None:
             return ""
         opened, position = opening[0], opening.end()
+
+
+def _quoted_secret(expression: str) -> InterpolationError:
+    """Return the refusal of what would make a secret a part of the text of a program, which messages show."""
+    return InterpolationError(
+        f"the secret in {expression[:200]!r} may not stand inside the quotes of a program; close them and join the parts, as "
+        "in 'Bearer ' + ${{secrets.NAME}}", details={"expression": expression[:200]},
+    )  # fmt: skip

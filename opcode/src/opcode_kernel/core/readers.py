@@ -10,8 +10,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from opcode_kernel.core.node import COMPLETED
 from opcode_kernel.core.references import Reference
-from opcode_kernel.core.state import COMPLETED
 
 if TYPE_CHECKING:
     from opcode_kernel.core.scope import Scope

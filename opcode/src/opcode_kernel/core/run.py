@@ -17,13 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from opcode_kernel.core import ending, interrupting, settling, signals
-from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
+from opcode_kernel.core import ending, interrupting, reporting, settling, signals
+from opcode_kernel.core.commands import CancelTask, Command, RunAction
 from opcode_kernel.core.directives import advance
 from opcode_kernel.core.events import Event
+from opcode_kernel.core.fast_paths import start_plain, succeed
 from opcode_kernel.core.fold import apply, fold
-from opcode_kernel.core.handling import attempt_failed
-from opcode_kernel.core.holes import split_holes
 from opcode_kernel.core.messages import (
     ActionEnded,
     ActionFailed,
@@ -36,14 +35,13 @@ from opcode_kernel.core.messages import (
     Start,
     TimerFired,
 )  # fmt: skip
+from opcode_kernel.core.node import ACTIVE, Node
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.scope import Scope
-from opcode_kernel.core.starting import begin, start
-from opcode_kernel.core.state import ACTIVE, PENDING, RUNNING, SUSPENDED, Node, RunState
-from opcode_kernel.core.step_fold import completed, start_plain, succeed
-from opcode_kernel.core.tasks import BUDGET
+from opcode_kernel.core.starting import begin, start, start_run
+from opcode_kernel.core.state import RunState
+from opcode_kernel.core.step_fold import completed
 from opcode_kernel.core.times import MILLISECOND
-from opcode_kernel.errors import Failure, Json
+from opcode_kernel.errors import Json
 
 #: Half the cost of calling the class of a named tuple.
 _new = tuple.__new__
@@ -88,7 +86,7 @@ class Run:
         self.events = events
         if type(message) is ActionSucceeded:
             finished: str | None = message.task
-            self._action_succeeded(message)
+            reporting.action_succeeded(self, message)
         else:
             finished = self._take(message)
         if events:
@@ -155,17 +153,17 @@ class Run:
         """Take in any message but a plain success; returns the task that reported, if one did."""
         match message:
             case Start():
-                self._start_run(message)
+                start_run(self, message)
             case ActionFailed():
-                self._action_failed(message)
+                reporting.action_failed(self, message)
                 return message.task
             case TimerFired():
-                self._timer_fired(message.task)
+                reporting.timer_fired(self, message.task)
                 return message.task
             case Signal():
                 signals.accept(self, message)
             case ActionSuspended():
-                self._action_suspended(message)
+                reporting.action_suspended(self, message)
             case ActionEnded():
                 ending.ended(self, message.task)
             case ContextPatched():
@@ -193,110 +191,6 @@ class Run:
         ))  # fmt: skip
         self.events.append(event)
         apply(state, event, node)
-
-    # Messages ----------------------------------------------------------------------------------------------------
-
-    def _start_run(self, message: Start) -> None:
-        if self.state.status != PENDING:
-            return
-        masked, holes = split_holes(message.inputs) if message.inputs else (message.inputs, ())
-        state, plan = self.state, self.plan
-        state.agent_id, state.inputs, state.run_id = message.agent_id, message.inputs, message.run_id
-        state.has_holes = bool(holes)
-        context = split_holes(plan.context.resolve(Scope(state, state.root)))[0] if not plan.context.constant else (
-            plan.definition.context
-        )  # fmt: skip
-        payload = plan.started
-        private: dict[str, Json] = {"run_id": message.run_id, "inputs": masked}
-        if message.parent_run_id is not None:
-            payload = {**payload, "parent_workflow_id": message.parent_run_id}
-            private.update(
-                parent_run_id=message.parent_run_id, parent_step_id=message.parent_step_id,
-                parent_task=message.parent_task, depth=message.depth,
-            )  # fmt: skip
-        if holes:
-            private["holes"] = holes
-        if context:
-            private["context"] = context
-        if message.start_key is not None:
-            private["start_key"] = message.start_key
-        self.emit("workflow_started", None, payload, private, message.agent_id)
-
-    def _action_succeeded(self, message: ActionSucceeded) -> None:
-        state = self.state
-        command = state.outstanding.get(message.task)
-        if type(command) is not RunAction:
-            ending.ended(self, message.task)
-            return
-        node = state.nodes[command.step_id]
-        if state.status == SUSPENDED:
-            self.resume("child")
-        if message.emitted:
-            for event_type, payload in message.emitted:
-                self.emit(
-                    event_type, node, payload if payload is None or isinstance(payload, dict) else {"value": payload}
-                )
-        if message.patch is not None:
-            patch = message.patch
-            self.patch_context(patch.get("data"), patch.get("agent_notes"), replace=bool(patch.get("replace")))
-        self.complete(node, message.output)
-
-    def _action_failed(self, message: ActionFailed) -> None:
-        command = self.state.outstanding.get(message.task)
-        if not isinstance(command, RunAction):
-            ending.ended(self, message.task)
-            return
-        node = self.state.nodes[command.step_id]
-        self._resume_if_suspended("child")
-        for event_type, payload in message.notes or ():
-            self.emit(event_type, node, payload)
-        attempt_failed(self, node, message.failure)
-
-    def _action_suspended(self, message: ActionSuspended) -> None:
-        command = self.state.outstanding.get(message.task)
-        if not isinstance(command, RunAction):
-            ending.ended(self, message.task)
-            return
-        node = self.state.nodes[command.step_id]
-        if node.status == RUNNING:
-            private: dict[str, Json] | None = None if message.pauses else {"charged": True}
-            self.emit("step_suspended", node, {"reason": message.reason, **message.details}, private)
-
-    def _timer_fired(self, task: str) -> None:
-        timer = self.state.outstanding.get(task)
-        if not isinstance(timer, StartTimer):
-            return
-        if self.now < timer.at:
-            # From before the timer was paused, or by a clock that was set back: it is still to come.
-            self.state.issued.append(timer)
-            return
-        if task == BUDGET:
-            interrupting.time_out(self)
-            return
-        name, _, purpose = task.rpartition("!")
-        node = self.state.timed.get(task)
-        if node is None or node.task != name:
-            return
-        match purpose:
-            case "retry":
-                start(self, node)
-            case "wait":
-                self._resume_if_suspended("timeout")
-                advance(self, node, {"timer": True})
-            case "decision":
-                signals.decision_timed_out(self, node)
-            case "timeout":
-                self._resume_if_suspended("timeout")
-                limit = node.plan.timeout or 0
-                ending.time_out(self, node, Failure("TIMEOUT_ERROR", f"step {node.path} exceeded its time-out of "
-                                                    f"{limit // MILLISECOND} ms"))  # fmt: skip
-            case "grace":
-                self._resume_if_suspended("timeout")
-                ending.finish(self, node)
-
-    def _resume_if_suspended(self, reason: str, node: Node | None = None) -> None:
-        if self.state.status == SUSPENDED:
-            self.resume(reason, node)
 
     def resume(self, reason: str, node: Node | None = None, private: dict[str, Json] | None = None) -> None:
         """Emit `workflow_resumed`."""

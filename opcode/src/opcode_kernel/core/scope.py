@@ -13,8 +13,9 @@ from typing import Any
 from opcode_kernel.core.evaluator import References
 from opcode_kernel.core.holes import Hole, split_holes
 from opcode_kernel.core.interpolation import ABSENT
+from opcode_kernel.core.node import COMPLETED, FAILED, SKIPPED, Block, Node
 from opcode_kernel.core.references import Reference
-from opcode_kernel.core.state import COMPLETED, FAILED, SKIPPED, Block, Node, RunState
+from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import InterpolationError, Json
 
 _STEP_FIELDS = ("output", "status", "error")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.failure import run_error, with_others
 from opcode_kernel.core.handling import skip_blocks, skip_running
+from opcode_kernel.core.node import ACTIVE, FAILED, PENDING, RUNNING, SUSPENDED, Node
 from opcode_kernel.core.output import output_of
 from opcode_kernel.core.starting import begin_hook, hook_node
-from opcode_kernel.core.state import ACTIVE, FAILED, PENDING, RUNNING, SUSPENDED, Node
 from opcode_kernel.core.times import MILLISECOND, SECOND
 from opcode_kernel.errors import Failure, Json, OpcodeError
 

@@ -12,8 +12,8 @@ from opcode_kernel.core.accepting import conflict, find, received
 from opcode_kernel.core.handling import attempt_failed
 from opcode_kernel.core.limits import DEEPEST, is_too_deep
 from opcode_kernel.core.messages import Signal
+from opcode_kernel.core.node import ACTIVE, CANCELLED, PENDING, SUSPENDED, DecisionState, Node
 from opcode_kernel.core.settling import cancel as cancel_run
-from opcode_kernel.core.state import ACTIVE, CANCELLED, PENDING, SUSPENDED, DecisionState, Node
 from opcode_kernel.errors import ConflictError, DefinitionError, Failure, Json, NotFoundError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""How a step begins: guard, the first directive of an attempt, the event that says so."""
+"""How a run begins, and how a step does: guard, the first directive of an attempt, the event that says so."""
 
 from __future__ import annotations
 
@@ -9,14 +9,43 @@ from opcode_kernel.core.fold import node_of
 from opcode_kernel.core.guards import guard_holds
 from opcode_kernel.core.handling import attempt_failed
 from opcode_kernel.core.holes import split_holes
+from opcode_kernel.core.node import PENDING, TERMINAL_RUN, Node
 from opcode_kernel.core.scope import Scope
-from opcode_kernel.core.state import PENDING, TERMINAL_RUN, Node
 from opcode_kernel.core.step_type import Call, Fail
 from opcode_kernel.core.view import View
 from opcode_kernel.errors import Failure, InterpolationError, Json, OpcodeError
 
 if TYPE_CHECKING:
+    from opcode_kernel.core.messages import Start
     from opcode_kernel.core.run import Run
+
+
+def start_run(run: Run, message: Start) -> None:
+    """Begin the run; a repeated message changes nothing."""
+    if run.state.status != PENDING:
+        return
+    masked, holes = split_holes(message.inputs) if message.inputs else (message.inputs, ())
+    state, plan = run.state, run.plan
+    state.agent_id, state.inputs, state.run_id = message.agent_id, message.inputs, message.run_id
+    state.has_holes = bool(holes)
+    context = split_holes(plan.context.resolve(Scope(state, state.root)))[0] if not plan.context.constant else (
+        plan.definition.context
+    )  # fmt: skip
+    payload = plan.started
+    private: dict[str, Json] = {"run_id": message.run_id, "inputs": masked}
+    if message.parent_run_id is not None:
+        payload = {**payload, "parent_workflow_id": message.parent_run_id}
+        private.update(
+            parent_run_id=message.parent_run_id, parent_step_id=message.parent_step_id,
+            parent_task=message.parent_task, depth=message.depth,
+        )  # fmt: skip
+    if holes:
+        private["holes"] = holes
+    if context:
+        private["context"] = context
+    if message.start_key is not None:
+        private["start_key"] = message.start_key
+    run.emit("workflow_started", None, payload, private, message.agent_id)
 
 
 def begin(run: Run, node: Node) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from opcode_kernel.core.commands import RunAction, StartTimer
-from opcode_kernel.core.state import Node, RunState
+from opcode_kernel.core.node import Node
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import Json
 
@@ -13,6 +14,8 @@ from opcode_kernel.errors import Json
 BUDGET = "!timeout"
 #: How long a cancelled action may take to end before nobody waits for it any more.
 GRACE = 5 * SECOND
+#: The holes of params without secrets; never mutated.
+NO_HOLES: list[Any] = []
 
 
 def issue(state: RunState, node: Node, command: StartTimer) -> None:

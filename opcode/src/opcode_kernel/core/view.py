@@ -8,8 +8,9 @@ from opcode_kernel.core.evaluator import Program
 from opcode_kernel.core.holes import split_holes
 from opcode_kernel.core.interpolation import Template
 from opcode_kernel.core.limits import Limits
+from opcode_kernel.core.node import COMPLETED, Block, Node
 from opcode_kernel.core.scope import Scope
-from opcode_kernel.core.state import COMPLETED, Block, Node, RunState
+from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import InterpolationError, Json
 
 if TYPE_CHECKING:

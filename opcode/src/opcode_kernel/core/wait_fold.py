@@ -6,7 +6,8 @@ from typing import Any
 
 from opcode_kernel.core.commands import StartTimer
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.state import PENDING, DecisionState, Node, RunState
+from opcode_kernel.core.node import PENDING, DecisionState, Node
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.tasks import close_tasks, issue
 from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Json

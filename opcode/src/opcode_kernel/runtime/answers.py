@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from opcode_kernel.codec import measure
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.state import PENDING, SUSPENDED, TERMINAL_RUN, DecisionState, Node, RunState
+from opcode_kernel.core.node import PENDING, SUSPENDED, TERMINAL_RUN, DecisionState, Node
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Json
 from opcode_kernel.store.base import StoredEvent

@@ -11,7 +11,8 @@ import structlog
 
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ContextPatched, Signal
-from opcode_kernel.core.state import SUSPENDED, RunState
+from opcode_kernel.core.node import SUSPENDED
+from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import (
     ActionError,
     ConflictError,

@@ -20,8 +20,8 @@ import structlog
 from opcode_kernel.core.commands import CancelTask, Command, RunAction, StartTimer
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.messages import ActionEnded, Message, Signal
+from opcode_kernel.core.node import SUSPENDED
 from opcode_kernel.core.run import Run
-from opcode_kernel.core.state import SUSPENDED
 from opcode_kernel.errors import ConflictError, NotFoundError, OpcodeError
 from opcode_kernel.runtime.actions import unavailable
 from opcode_kernel.runtime.children import cancel_children

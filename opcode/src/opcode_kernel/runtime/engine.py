@@ -12,20 +12,20 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from typing import Any
 
 import anyio
-import structlog
 
-from opcode_kernel.collector import collector_paused
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.messages import Message, Signal, Start, TimerFired
+from opcode_kernel.core.node import ACTIVE
 from opcode_kernel.core.run import Run
-from opcode_kernel.core.state import ACTIVE, RunState
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.validation import Report
-from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError, StoreError
+from opcode_kernel.errors import ConflictError, DefinitionError, Json, NotFoundError
 from opcode_kernel.isolation.launcher import Launcher, open_launcher
 from opcode_kernel.plugin.manager import Registry
 from opcode_kernel.runtime import answers, hints
 from opcode_kernel.runtime.actions import ActionRunner
 from opcode_kernel.runtime.admission import Admission
+from opcode_kernel.runtime.agents import Agents
 from opcode_kernel.runtime.asking import naming_children, show_children
 from opcode_kernel.runtime.breaker import Breakers
 from opcode_kernel.runtime.children import cancel_children, tell_parent
@@ -34,7 +34,7 @@ from opcode_kernel.runtime.driver import LiveRun
 from opcode_kernel.runtime.hub import Hub, Listener
 from opcode_kernel.runtime.library import Library, Template
 from opcode_kernel.runtime.lifespans import serve_lifespans
-from opcode_kernel.runtime.mending import mended_log
+from opcode_kernel.runtime.loading import load
 from opcode_kernel.runtime.nursery import Nursery, open_nursery
 from opcode_kernel.runtime.options import EngineOptions as EngineOptions
 from opcode_kernel.runtime.options import check_wait_timeout
@@ -47,15 +47,14 @@ from opcode_kernel.runtime.redaction import Redactor
 from opcode_kernel.runtime.reply import Reply
 from opcode_kernel.runtime.secrets import Secrets
 from opcode_kernel.runtime.shutdown import shut_down
+from opcode_kernel.runtime.snapshots import snapshot
 from opcode_kernel.runtime.start_keys import StartKeys
 from opcode_kernel.runtime.starts import Request, new_id, start_new, start_once
 from opcode_kernel.runtime.timers import Timers
-from opcode_kernel.store.base import EventFilter, Store
+from opcode_kernel.store.base import Store
 
 #: For calls that nobody listens to.
 _UNHEARD = nullcontext()
-
-STATUS_PARTS = ("steps", "events", "decisions", "context")
 
 
 class Engine:
@@ -77,6 +76,7 @@ class Engine:
         self.committer = Committer(store, self.hub, self._write_lost)
         self.admission = Admission(nursery, self.committer)
         self.start_keys = StartKeys(store)
+        self.agents = Agents(store, self.clock)
         self.providers = Providers(self, vault)
         self.library = Library(store, registry, options.limits, self.clock, vault)
         self.runner = ActionRunner(self)
@@ -85,7 +85,6 @@ class Engine:
         self.live: dict[str, LiveRun] = {}
         #: No action and no run is started any more.
         self.closing = False
-        self._seen: dict[str, int] = {}
 
     # Templates -----------------------------------------------------------------------------------------------------
 
@@ -104,7 +103,7 @@ class Engine:
         Raises:
             DefinitionError: with all problems in `details.errors`.
         """
-        await self.touch_agent(agent_id)
+        await self.agents.touch(agent_id)
         return await self.library.define(
             name, definition, agent_id=agent_id, description=description, input_schema=input_schema,
             output_schema=output_schema, triggers=triggers,
@@ -194,7 +193,7 @@ class Engine:
             NotFoundError, ConflictError, DefinitionError: the signal is refused and leaves no trace.
         """
         if agent_id:
-            await self.touch_agent(agent_id)
+            await self.agents.touch(agent_id)
         with self._heard(run_id, listener):
             message = Signal(signal_type, payload or {}, step_id or None, agent_id or None, reasoning)
             reply = Reply(lambda run: (answers.run_result(run.state), hints.unheard(run.state, message)))
@@ -223,23 +222,7 @@ class Engine:
         Raises:
             NotFoundError: there is no such run.
         """
-        wanted = STATUS_PARTS if include is None else tuple(include)
-        unknown = sorted(set(wanted) - set(STATUS_PARTS))
-        if unknown:
-            raise DefinitionError(f"expected include to name some of {', '.join(STATUS_PARTS)}, found {unknown[0]!r}")
-
-        def look(run: Run) -> tuple[dict[str, Json], int]:
-            return answers.status_snapshot(run.state, wanted), run.state.sequence
-
-        snapshot, last = await self.ask(run_id, look)
-        snapshot = await show_children(self.store, snapshot)
-        if "events" in wanted:
-            after = max(0, last - events_limit if events_since is None else events_since)
-            # What came after the snapshot is left to the next call.
-            where = EventFilter(run_id=run_id, after_sequence=after, limit=min(events_limit, last - after))
-            found = await self.store.find_events(where)
-            snapshot |= answers.events_page(found, last, cut_before=events_since is None and after > 0)
-        return snapshot
+        return await snapshot(self, run_id, include, events_since, events_limit)
 
     async def ask(self, run_id: str, question: Callable[[Run], Any]) -> Any:
         """Return `question(run)` as of now; for a live run, as of what is durable."""
@@ -258,26 +241,8 @@ class Engine:
     # The inside ----------------------------------------------------------------------------------------------------
 
     async def load(self, run_id: str) -> Run:
-        """Fold a run from the store.
-
-        Raises:
-            NotFoundError: there is no such run.
-        """
-        row = await self.store.run(run_id)
-        if row is None:
-            raise NotFoundError(f"workflow {run_id!r} not found")
-        template = await self.library.resolve(row.template_name, row.template_version)
-        try:
-            events = await self.store.events(run_id)
-        except StoreError as error:
-            if "gap_after" not in error.details:
-                raise
-            events = await mended_log(self.store, template.plan, row)
-            structlog.get_logger("opcode.engine").warning(
-                "a log has a gap, its step table fills it", workflow_id=run_id, error=error.message
-            )
-        with collector_paused(len(events)):
-            return Run.replay(template.plan, events)
+        """Fold a run from the store (raises `NotFoundError`)."""
+        return await load(self.store, self.library, run_id)
 
     def let_go(self, live: LiveRun) -> None:
         """Forget a run that rests; whoever waits for it as a parent or child is told."""
@@ -320,15 +285,6 @@ class Engine:
     def _fire(self, run_id: str, task: str) -> None:
         if not self.closing:
             self.wake(run_id).push(TimerFired(task))
-
-    async def touch_agent(self, agent_id: str, *, type: str = "llm") -> None:
-        """Note that an agent was here; written at most once a minute."""
-        if not agent_id or not agent_id.strip() or len(agent_id) > 128 or not agent_id.isprintable():
-            raise DefinitionError("expected agent_id to be a printable text of 1 to 128 characters")
-        now = self.clock()
-        if now - self._seen.get(agent_id, -(10**18)) > 60_000_000:
-            await self.store.touch_agent(agent_id, type=type, now=now)
-            self._seen[agent_id] = now
 
     async def _result(self, live: LiveRun, wait: bool, wait_timeout: float | None) -> dict[str, Json]:
         if wait and (wait_timeout is None or live.rested):

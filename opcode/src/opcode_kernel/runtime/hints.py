@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core.messages import Signal
+from opcode_kernel.core.node import FAILED, PENDING, SUSPENDED
 from opcode_kernel.core.place import Place
-from opcode_kernel.core.state import FAILED, PENDING, SUSPENDED, RunState
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.validation.issues import Issue, shown
 from opcode_kernel.core.validation.nearness import Suggestions
 from opcode_kernel.errors import Json, NotFoundError, OpcodeError

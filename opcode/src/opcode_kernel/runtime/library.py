@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 
 from opcode_kernel.codec import measure
+from opcode_kernel.core.compiling import compile_plan
 from opcode_kernel.core.holes import split_holes
 from opcode_kernel.core.limits import Limits
-from opcode_kernel.core.plan import Plan, compile_plan
+from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.core.state import RunState
 from opcode_kernel.core.text import json_type

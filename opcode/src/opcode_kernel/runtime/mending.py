@@ -11,18 +11,9 @@ from typing import Any
 
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.fold import apply, node_of, settle_work
+from opcode_kernel.core.node import ACTIVE, COMPLETED, FAILED, PENDING, SKIPPED, SUSPENDED, TERMINAL_STEP, Node
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.state import (
-    ACTIVE,
-    COMPLETED,
-    FAILED,
-    PENDING,
-    SKIPPED,
-    SUSPENDED,
-    TERMINAL_STEP,
-    Node,
-    RunState,
-)
+from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import Json, StoreError
 from opcode_kernel.store.base import EventFilter, RunRow, StepRow, Store
 

@@ -9,8 +9,9 @@ import structlog
 from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.interrupting import is_safe
 from opcode_kernel.core.messages import Interrupted
+from opcode_kernel.core.node import ACTIVE, PENDING, TERMINAL_RUN
 from opcode_kernel.core.run import Run
-from opcode_kernel.core.state import ACTIVE, PENDING, TERMINAL_RUN, RunState
+from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import Failure
 from opcode_kernel.runtime.children import cancel_run
 from opcode_kernel.runtime.driver import LiveRun

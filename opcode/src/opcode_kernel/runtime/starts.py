@@ -35,7 +35,7 @@ async def start_new(engine: Engine, request: Request, key: str | None = None) ->
     template = await engine.library.resolve(request.template_name, request.version, check=True)
     given = engine.library.prepare_inputs(template, request.params)
     inputs = await engine.secrets.prepare(template.plan, given)
-    await engine.touch_agent(request.agent_id)
+    await engine.agents.touch(request.agent_id)
     engine.refuse_when_closing()
     await engine.admission.enter()
     return engine.start(
@@ -57,5 +57,5 @@ async def start_once(engine: Engine, request: Request, key: str) -> LiveRun | st
     template = await engine.library.resolve(request.template_name, version)
     inputs = await engine.secrets.prepare(template.plan, engine.library.prepare_inputs(template, request.params))
     known.check(key, template, inputs.values)
-    await engine.touch_agent(request.agent_id)
+    await engine.agents.touch(request.agent_id)
     return known.run_id

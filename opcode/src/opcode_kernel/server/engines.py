@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from pathlib import Path
 from typing import Any
 
-from opcode_kernel.core.state import ACTIVE
+from opcode_kernel.core.node import ACTIVE
 from opcode_kernel.errors import OpcodeError, SettingsError, VaultError
 from opcode_kernel.plugin.external import ExternalPlugin
 from opcode_kernel.plugin.manager import Registry, discover
@@ -81,6 +81,7 @@ async def make_vault(store: Store, settings: Settings) -> Any:
             "the vault is not under OPCODE_VAULT_KEY but under the new or the previous passphrase; `opcode secret rotate` "
             "moves it, or set OPCODE_VAULT_KEY to the other one"
         )
+    logs.get_logger().info("the vault is open", secrets=len(await store.secrets()))
     return vault
 
 

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from opcode_kernel.core.state import SUSPENDED
+from opcode_kernel.core.node import SUSPENDED
 from opcode_kernel.core.validation.nearness import Suggestions
 from opcode_kernel.errors import DefinitionError, Json
 from opcode_kernel.plugin.manager import Registry

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from opcode_kernel.core.state import PENDING, SUSPENDED, DecisionState, Node, RunState
+from opcode_kernel.core.node import PENDING, SUSPENDED, DecisionState, Node
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.times import MILLISECOND, iso
 from opcode_kernel.errors import Json
 from opcode_kernel.store.base import DecisionRow, RunRow, StepRow

@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 
+from opcode_kernel.core.compiling import compile_plan
 from opcode_kernel.core.holes import Hole, Secret
-from opcode_kernel.core.plan import Plan, compile_plan
+from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.errors import Json
 from opcode_kernel.plugin.manager import discover

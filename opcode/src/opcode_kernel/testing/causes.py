@@ -18,7 +18,8 @@ from opcode_kernel.core.messages import (
     Start,
     TimerFired,
 )  # fmt: skip
-from opcode_kernel.core.state import Node, RunState
+from opcode_kernel.core.node import Node
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.tasks import BUDGET
 from opcode_kernel.testing.reports import patch_of, report_of
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.fold import apply, node_of, settle_work
 from opcode_kernel.core.limits import DEFAULT_LIMITS, Limits
+from opcode_kernel.core.node import ACTIVE
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.run import Run
-from opcode_kernel.core.state import ACTIVE, RunState
+from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import OpcodeError
 from opcode_kernel.plugin.manager import Registry, discover
 from opcode_kernel.runtime.library import Library

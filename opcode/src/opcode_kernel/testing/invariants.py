@@ -13,19 +13,9 @@ from typing import Any
 from opcode_kernel.core.commands import CancelTask, Command, RunAction
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.fold import apply, node_of, settle_work
+from opcode_kernel.core.node import ACTIVE, COMPLETED, FAILED, PENDING, RUNNING, SKIPPED, SUSPENDED, Block, Node
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.state import (
-    ACTIVE,
-    COMPLETED,
-    FAILED,
-    PENDING,
-    RUNNING,
-    SKIPPED,
-    SUSPENDED,
-    Block,
-    Node,
-    RunState,
-)  # fmt: skip
+from opcode_kernel.core.state import RunState
 from opcode_kernel.core.tasks import BUDGET
 from opcode_kernel.testing.laws import REPLAY, Story, check_alive
 from opcode_kernel.testing.redeciding import Redecider

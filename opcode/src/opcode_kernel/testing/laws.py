@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.events import Event
+from opcode_kernel.core.node import ACTIVE, FAILED, PENDING, SUSPENDED, Block, Node
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.state import ACTIVE, FAILED, PENDING, SUSPENDED, Block, Node, RunState
+from opcode_kernel.core.state import RunState
 from opcode_kernel.testing.grammar import Grammar
 
 SEQUENCE = "events are gap-free and in order"

@@ -19,9 +19,9 @@ from opcode_kernel.core.messages import (
     Start,
     TimerFired,
 )  # fmt: skip
+from opcode_kernel.core.node import ACTIVE, SUSPENDED
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.run import Run, Transition
-from opcode_kernel.core.state import ACTIVE, SUSPENDED
 from opcode_kernel.core.times import MILLISECOND, SECOND
 from opcode_kernel.errors import OpcodeError
 from opcode_kernel.testing.agenda import Agenda, task_of

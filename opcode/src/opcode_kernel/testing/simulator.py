@@ -12,11 +12,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from opcode_kernel.core.compiling import Vocabulary, compile_plan
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, Message, Signal, Start
-from opcode_kernel.core.plan import Vocabulary, compile_plan
+from opcode_kernel.core.node import Node
 from opcode_kernel.core.run import Transition
-from opcode_kernel.core.state import Node
 from opcode_kernel.core.text import parse_duration
 from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import Failure, Json

@@ -7,7 +7,8 @@ from operator import attrgetter
 from typing import Any
 
 from opcode_kernel.core.holes import split_holes
-from opcode_kernel.core.state import Block, DecisionState, Node, RunState
+from opcode_kernel.core.node import Block, DecisionState, Node
+from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import Failure, Json
 
 _NODE = (

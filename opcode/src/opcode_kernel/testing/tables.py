@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from opcode_kernel.core.state import TERMINAL_RUN, RunState
+from opcode_kernel.core.node import TERMINAL_RUN
+from opcode_kernel.core.state import RunState
 from opcode_kernel.store.base import RunRow, Store
 from opcode_kernel.store.projections import decision_rows, run_row, step_rows
 
