@@ -288,3 +288,21 @@ async def test_a_default_stands_in_for_a_secret_that_does_not_exist_and_for_no_o
         result = await engine.run("t", agent_id="me")
     assert result["steps"]["a"]["error"]["details"]["cause"]["code"] == "VAULT_ERROR"
     assert [use.name for use in await world.store.secret_uses() if use.action == "resolve"] == ["TOKEN", "TOKEN"]
+
+
+async def test_a_free_answer_is_masked_and_an_option_that_is_spelt_like_a_secret_is_still_one(world, vault):
+    await vault.set("WORD", "production")
+    use = {"id": "use", "action": "fake.note", "params": {"t": "${{secrets.TOKEN}}", "w": "${{secrets.WORD}}"}}
+    options = [{"id": "production"}, {"id": "no"}]
+    free, bound = ({"prompt_context": "What now?"}, {"prompt_context": "Where?", "options": options})
+    steps = [use, *({"id": name, "type": "reasoning", "depends_on": ["use"], "config": config}
+                    for name, config in (("free", free), ("bound", bound)))]  # fmt: skip
+    async with world.engine(vault=vault) as engine:
+        run_id = (await ended(engine, steps))["workflow_id"]
+        await engine.signal(run_id, "decision", step_id="free", payload={"choice": f"use {SECRET}"})
+        result = await engine.signal(run_id, "decision", step_id="bound", payload={"choice": "production"})
+        status = await engine.status(run_id)
+    assert status["status"] == "completed"
+    assert status["steps"]["free"]["output"]["choice"] == "use ***"
+    assert status["steps"]["bound"]["output"]["choice"] == "production"
+    assert_hidden(world, [result, status], await world.all_events())

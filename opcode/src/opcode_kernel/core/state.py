@@ -116,3 +116,7 @@ class RunState:
     def pending_decisions(self) -> list[DecisionState]:
         """Return the open questions, oldest first."""
         return [decision for decision in self.decisions.values() if decision.status == PENDING]
+
+    def offered(self) -> list[str]:
+        """Return the ids of the options of all open questions."""
+        return [name for decision in self.pending_decisions() for name in decision.option_ids]

@@ -7,7 +7,7 @@ and log lines go through it last. Beneath both lies the one of the secrets that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -104,8 +104,11 @@ class Redactor:
             return error
         return OpcodeError(message, code=error.code, retryable=error.retryable, details=details, fatal=error.fatal)
 
-    def message(self, message: M) -> M:
-        """Return a message to a run in which no secret comes along. `Start` is looked at where its inputs are made."""
+    def message(self, message: M, offered: Container[Json] = ()) -> M:
+        """Return a message to a run in which no secret comes along. `Start` is looked at where its inputs are made.
+
+        `offered` are the ids that an answer may be one of; such a choice is a word of the definition and stays.
+        """
         hidden: dict[str, Any] = {}
         match message:
             case ActionSucceeded():
@@ -117,7 +120,10 @@ class Redactor:
                 notes = message.notes and [(kind, self._members(payload) or {}) for kind, payload in message.notes]
                 hidden = {"failure": self.failure(message.failure), "notes": notes}
             case Signal():
-                payload = self._members(message.payload, _CHOSEN.get(message.type))
+                chosen = _CHOSEN.get(message.type)
+                if chosen == "choice" and message.payload.get("choice") not in offered:
+                    chosen = None  # a question without options is answered in words of the agent's own
+                payload = self._members(message.payload, chosen)
                 hidden = {"payload": payload, "reasoning": self.value(message.reasoning)}
             case ContextPatched():
                 hidden = {"data": self.value(message.data), "agent_notes": self.value(message.agent_notes)}
