@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from opcode_kernel import DefinitionError, NotFoundError
+from opcode_kernel import DefinitionError, InterpolationError, NotFoundError
 
 pytestmark = pytest.mark.anyio
 
@@ -147,3 +147,52 @@ async def test_a_secret_among_the_definition_inputs_is_filled_in_at_each_use_and
     assert (result["status"], own["status"]) == ("completed", "completed")
     assert SECRET not in json.dumps(status)
     assert SECRET.encode() not in disk(house)
+
+
+@pytest.mark.spec("11.21")
+async def test_the_definitions_inputs_may_read_the_run_and_the_context_that_they_start_with(house):
+    definition = {
+        "context": {"where": {"stage": "test"}, "run": "${{workflow.run_id}}"},
+        "inputs": {
+            "run": "${{workflow.run_id}}", "name": "${{workflow.template_name}}/${{workflow.template_version}}",
+            "agent": "${{workflow.agent_id}}", "stage": "${{context.where.stage}}", "same": "${{context.run}}",
+            "who": "${{context.agent_id}}", "parent": "${{workflow.parent_id}}",
+        },
+        "steps": [{"id": "a", "action": "t.echo", "params": {"value": "${{inputs.run}}"}}],
+    }  # fmt: skip
+    parent = {"steps": [{"id": "p", "action": "workflow.run", "params": {"template_name": "t"}}]}
+    async with house.engine() as engine:
+        result = await house.run(engine, definition)
+        run_id = result["workflow_id"]
+        status = await engine.status(run_id)
+        twice = [await engine.run("t", agent_id="me", idempotency_key="k") for _ in range(2)]
+        outer = await house.run(engine, parent, name="outer")
+        child = await engine.status(outer["output"])
+    assert result["output"] == run_id
+    assert status["params"] == {
+        "run": run_id, "name": "t/v1", "agent": "me", "stage": "test", "same": run_id, "who": "me", "parent": None,
+    }  # fmt: skip
+    assert twice[0] == twice[1]
+    assert child["params"]["parent"] == outer["workflow_id"]
+    assert child["params"]["run"] == child["workflow_id"]
+
+
+@pytest.mark.spec("11.21")
+async def test_inputs_that_read_a_context_which_reads_inputs_are_refused_when_defined(house):
+    definition = {"context": {"k": "${{inputs.a}}"}, "inputs": {"a": "${{context.k}}"}, "steps": [SHOW]}
+    async with house.engine() as engine:
+        with pytest.raises(DefinitionError) as caught:
+            await engine.define("t", definition, agent_id="me")
+        fine = {**definition, "inputs": {"a": 1}}
+        assert (await house.run(engine, fine))["status"] == "completed"
+    [issue] = caught.value.details["errors"]
+    assert issue["path"] == "inputs.a"
+    assert "the inputs have to be there first" in issue["message"]
+
+
+@pytest.mark.spec("11.21")
+async def test_what_an_input_of_the_definition_reads_has_to_be_there(house):
+    async with house.engine() as engine:
+        await engine.define("t", {"inputs": {"a": "${{context.nope}}"}, "steps": [SHOW]}, agent_id="me")
+        with pytest.raises(InterpolationError, match="no 'nope'"):
+            await engine.run("t", agent_id="me")

@@ -71,9 +71,9 @@ TAKEN: list[tuple[tuple[str, dict[str, Json]], str, tuple[Json, ...]]] = [
     (CHILD, "params", ({}, '{"a": 1}', " {} ")),
 ]
 REFUSED: list[tuple[tuple[str, dict[str, Json]], str, tuple[Json, ...]]] = [
-    (GET, "max_redirects", (3.5, "3.5", "three", "", True, [3], {}, "1e2", "0x3", BIG, -1, "٣")),
+    (GET, "max_redirects", (3.5, "3.5", "three", "", True, [3], {}, "1e2", "0x3", BIG, 10**400, -1, "٣")),
     (GET, "follow_redirects", (1, 0, "yes", "True", "", [], {})),
-    (GET, "timeout", ("0s", "-1s", 0, -1, "soon", "1d", "", "5", True, [1], {}, "9000h", 1e300, "1s "))  ,
+    (GET, "timeout", ("0s", "-1s", 0, -1, "soon", "1d", "", "5", True, [1], {}, "9000h", 1e300, 10**400, "1s ")),
     (GET, "headers", ([], "A: b", "[]", 5, True, "", '{"A": NaN}', '{"A": 1e999}', "{" * 100_000)),
     (GET, "body_encoding", ("JSON", "xml", 5, "", [], {})),
     (LIST, "recursive", ("on", 2)),
@@ -118,6 +118,26 @@ async def test_a_list_of_anything_becomes_a_list_of_texts(world: Any) -> None:
     assert found["stdout_raw"] == '1,true,null,1.5,{"k":1},x,'
     found = await call(world, "shell.exec", {"command": "printf"}, args='["%s,", 1, 12345678901234567890]')
     assert found["stdout_raw"] == "1,12345678901234567890,"
+
+
+@pytest.mark.spec("1.4", "10.7")
+async def test_a_refusal_shows_no_half_of_a_secret(world: Any) -> None:
+    class Vault:
+        async def get(self, name: str) -> str:
+            return f"sk-{name}" * 40
+
+    for (action, fixed), name in (
+        (GET, "max_redirects"), (GET, "timeout"), (GET, "follow_redirects"), (GET, "headers"), (GET, "body_encoding"),
+        (("http.get", {}), "url"), (EXEC, "args"), (("workflow.emit", {}), "event_type"), (LIST, "recursive"),
+        (("assert.schema", {"schema": {"enum": ["a", {"k": [1]}]}}), "data"),
+        (("assert.schema", {"schema": {"not": {}}, "message": "x"}), "data"),
+    ):  # fmt: skip
+        inside: Json = {"j": "j" * 50, "k": ["k" * 30, "${{secrets.P}}"]}
+        for value in ("${{secrets.P}}", "beside it: ${{secrets.P}}", inside):
+            step = {"id": "s", "action": action, "params": {**fixed, name: value}}
+            result = await world.run([step], vault=Vault())
+            assert result["steps"]["s"]["status"] == "failed"
+            assert "sk-" not in json.dumps(result), (action, name)
 
 
 # Null and names -------------------------------------------------------------------------------------------------------

@@ -168,6 +168,7 @@ async def test_a_token_that_is_a_whole_expression_is_unwrapped(world: Any) -> No
         ([{"id": "s", "action": "${{inputs.x}}"}], "steps[0].action"),
         ({"steps": [BEFORE], "timeout": "${{inputs.x}}"}, "timeout"),
         ({"steps": [BEFORE], "metadata": {"a": {"b": ["${{inputs.x}}"]}}}, "metadata.a.b[0]"),
+        ([take(1, metadata={"a": "${{inputs.x}}"})], "steps[0].metadata.a"),
     ],
 )
 async def test_a_token_where_nothing_is_resolved_is_refused(refused: Any, definition: Json, path: str) -> None:

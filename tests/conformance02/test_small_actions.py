@@ -124,3 +124,63 @@ async def test_a_secret_in_an_assertion_is_masked_in_its_details(world: Any) -> 
 async def test_no_more_than_a_hundred_violations_are_listed(world: Any) -> None:
     params = {"data": ["x"] * 500, "schema": {"items": {"type": "integer"}}}
     assert len((await world.call("assert.schema", params))["details"]["violations"]) == 100
+
+
+# expr.eval ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("15.I3")
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("{${{inputs.k}}: 1}", {"id": 1}), ("{'${{inputs.k}}': 1}", {"id": 1}), ("data[${{inputs.k}}]", 7),
+        ("map([1, 2], {${{inputs.k}}})", ["id", "id"]), ("not${{inputs.t}} or${{inputs.t}}", True), ("1..${{inputs.n}}", [1, 2]),
+        ("${{inputs.xs}}[0] + ${{inputs.o}}.a", 4), ("${{inputs.xs}} | map(# * 2) | sum()", 14), ("${{inputs.t}}?'y':'n'", "y"),
+        ("let x=${{inputs.n}};x ** 2", 4), ("if ${{inputs.t}} {1} else {2}", 1), ("${{inputs.evil}}", "') + steps.s + ('"),
+        ("'${{inputs.evil}}'", "') + steps.s + ('"), ("`${{inputs.evil}}`", "') + steps.s + ('"),
+        ("len(${{secrets.P}})", 8), ("'a' + ${{secrets.P}}", "a***"),
+    ],
+)  # fmt: skip
+async def test_a_reference_in_a_program_is_the_value_wherever_a_value_may_stand(
+    world: Any, expression: str, result: Json
+) -> None:
+    inputs: dict[str, Json] = {
+        "k": "id", "n": 2, "t": True, "xs": [3, 4], "o": {"a": 1}, "evil": "') + steps.s + ('",
+    }  # fmt: skip
+    found = await world.call("expr.eval", {"expression": expression, "data": {"id": 7}}, inputs=inputs)
+    assert found == {"result": result}
+
+
+@pytest.mark.spec("10.7", "15.I3")
+@pytest.mark.parametrize(
+    ("params", "code", "hint"),
+    [
+        ({"expression": "data.${{inputs.k}}", "data": {"id": 7}}, "VALIDATION_ERROR", "a field name"),
+        ({"${{inputs.name}}": "'${{inputs.evil}}'"}, "VALIDATION_ERROR", "expected this name without references"),
+    ],
+)
+async def test_what_would_silently_be_something_else_is_refused(
+    world: Any, params: dict[str, Json], code: str, hint: str
+) -> None:
+    inputs: dict[str, Json] = {"k": "id", "name": "expression", "evil": "' + steps.s + '"}
+    error = await world.call("expr.eval", params, inputs=inputs)
+    assert (error["code"], error["retryable"]) == (code, False)
+    assert hint in error["message"]
+
+
+@pytest.mark.spec("10.7", "15.I3")
+@pytest.mark.parametrize(
+    ("expression", "hint"),
+    [
+        ("len('${{secrets.P}}')", "expected no secret inside the quotes of a program, found 'secrets.P'"),
+        ('"a" + `${{ secrets.P }}`', "inside the quotes"),
+        (["${{inputs.k}}"], "expected the text of a program, found an array with references in it"),
+        ({"a": "${{inputs.k}}"}, "expected the text of a program, found an object"),
+    ],
+)
+async def test_a_program_that_can_never_be_one_is_refused_when_it_is_defined(
+    refused: Any, expression: Json, hint: str
+) -> None:
+    problem = await refused([{"id": "s", "action": "expr.eval", "params": {"expression": expression}}])
+    assert problem["path"] == "steps[0].params.expression"
+    assert hint in problem["message"]

@@ -134,6 +134,26 @@ def test_what_leads_nowhere_says_what_is_there(template: str, details: dict[str,
     assert caught.value.retryable is False
 
 
+@pytest.mark.parametrize("index", ["9" * 5_000, "\u0663", "1_0", "+1", "10"])
+def test_only_a_short_plain_number_is_the_index_of_an_array(index: str) -> None:
+    with pytest.raises(InterpolationError, match="is no index of an array of 2"):
+        resolve(f"${{{{inputs.l['{index}']}}}}", {"l": [1, 2]})
+
+
+def test_the_names_that_a_message_lists_are_cut_however_long_they_are() -> None:
+    names = {f"{n}{'k' * 90_000}": n for n in range(80)}
+    with pytest.raises(InterpolationError) as caught:
+        resolve("${{inputs.o.nope}}", {"o": names})
+    assert len(caught.value.message) < 2_500
+    assert max(map(len, caught.value.details["available_fields"])) == 81
+
+
+def test_a_secret_inside_the_quotes_of_a_program_is_refused() -> None:
+    template = compile_template({"e": "len('${{secrets.P}}')"}, bound=frozenset({"e"}))
+    with pytest.raises(InterpolationError, match="inside the quotes"):
+        template.resolve(scope())
+
+
 def test_a_key_that_appears_twice_after_resolving_is_refused() -> None:
     with pytest.raises(DefinitionError, match="'x' appears twice"):
         resolve({"${{inputs.u}}": 1, "x": 2})

@@ -38,6 +38,8 @@ SECRET = "hunter2-hunter2"
         ({**GOOD, "env": {"A": "x\0"}}, "plugin.env.A", "without NUL"),
         ({**GOOD, "env": {"A": None}}, "plugin.env.A", "expected a text"),
         ({**GOOD, "env": {"A": "${{inputs.x}}"}}, "plugin.env.A", "references to secrets only"),
+        ({**GOOD, "env": {"A": "${{secrets.X ?? 'd'}}"}}, "plugin.env.A", "plain references"),
+        ({**GOOD, "env": {"A": "k=${{secrets.X | json}}"}}, "plugin.env.A", "plain references"),
         ({**GOOD, "env": {"A": "${{secrets.X"}}, "plugin.env.A", ""),
         ({**GOOD, "headers": {"A": "b"}}, "plugin.headers", "only beside url"),
         ({"name": "web", "url": "ftp://host/x"}, "plugin.url", "http or https"),

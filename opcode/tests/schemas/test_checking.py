@@ -242,3 +242,19 @@ def test_a_schema_in_parts_that_name_each_other_is_understood():
 
 def test_a_reference_inside_data_means_nothing():
     assert violations({"$ref": "nowhere"}, {"const": {"$ref": "nowhere"}}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "shown"),
+    [
+        ("s" * 200, {"enum": ["a"]}, 'expected one of ["a"], found string of 202 characters'),
+        ({"k": "s" * 200}, {"maxProperties": 0}, "at most 0, found object of 208 characters"),
+        (["s" * 50] * 3, {"maxItems": 0}, f'at most 0, found ["{"s" * 50}","{"s" * 50}",…]'),
+        (["s" * 200], {"maxItems": 0}, "at most 0, found array of 204 characters"),
+        (["s" * 300], {"unevaluatedItems": False}, "expected what 'unevaluatedItems' asks for, found something else"),
+    ],
+)
+def test_a_long_value_is_shown_in_whole_parts_or_not_at_all(value, schema, shown):
+    """What hides secrets does not recognise the half of one."""
+    (found,) = violations(value, schema)
+    assert found.endswith(shown)

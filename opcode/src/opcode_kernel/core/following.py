@@ -1,6 +1,6 @@
 """What follows from a step's end or start: counters, lists that move on, fallbacks, containers that wake or reopen.
 
-Part of the fold: only `fold.py` and `step_fold.py` call these, while an event is applied.
+Part of the fold: only `fold.py`, `step_fold.py` and `fast_paths.py` call these, while an event is applied.
 """
 
 from __future__ import annotations

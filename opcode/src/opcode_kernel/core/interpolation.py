@@ -135,7 +135,7 @@ class _Compiler:
         return resolve
 
     def _reference(self, reference: Reference) -> Resolve:
-        """Return the lookup with default and cast applied."""
+        """Return the lookup with the cast applied."""
         self.references.append(reference)
         if len(self.references) > MAX_TOKENS:
             raise too_many_tokens(reference.text)
@@ -143,8 +143,6 @@ class _Compiler:
             hole = _hole(reference)
             return lambda scope: hole
         read = reader_of(reference)
-        if reference.has_default:
-            read = _with_default(read, reference.default)
         match reference.cast:
             case "text":
                 return lambda scope: as_text(read(scope), scope)
@@ -196,14 +194,3 @@ def _present(resolve: Resolve) -> Resolve:
         return None if value is ABSENT else value
 
     return present
-
-
-def _with_default(read: Resolve, default: Json) -> Resolve:
-    def with_default(scope: Scope) -> Any:
-        try:
-            value = read(scope)
-        except InterpolationError:
-            return default
-        return default if value is None or value is ABSENT else value
-
-    return with_default

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from opcode_kernel.core.embedding import ABSENT, Resolve, as_text
@@ -34,14 +34,10 @@ def compile_program(program: str, compiled: Callable[[Reference], Resolve]) -> R
     Inside a quoted literal of the program it becomes escaped text, and a secret is refused. What is resolved is
     `{"text": ..., "values": {...}}`.
     """
-    pieces: list[tuple[str | Resolve, str, str]] = []
-    opened = ""
-    for part in split_tokens(program):
-        if isinstance(part, str):
-            opened = left_open(part, opened)
-            pieces.append((part, "", ""))
-            continue
-        pieces.append((compiled(part), opened if opened in _QUOTES else "", part.text))
+    pieces = [
+        (part, "", "") if isinstance(part, str) else (compiled(part), quote, part.text)
+        for part, quote in _parts(program)
+    ]
 
     def resolve(scope: Scope) -> dict[str, Any]:
         texts: list[str] = []
@@ -61,6 +57,30 @@ def compile_program(program: str, compiled: Callable[[Reference], Resolve]) -> R
         return {"text": "".join(texts), "values": values}
 
     return resolve
+
+
+def quoted_secrets(program: str) -> list[str]:
+    """Return the references to secrets that stand inside quoted literals of a program, where they are refused.
+
+    >>> quoted_secrets("'${{secrets.A}}' + ${{secrets.B}} + '${{inputs.c}}'")
+    ['secrets.A']
+    """
+    return [
+        part.text
+        for part, quote in _parts(program)
+        if quote and not isinstance(part, str) and part.namespace == "secrets"
+    ]
+
+
+def _parts(program: str) -> Iterator[tuple[str | Reference, str]]:
+    """Yield the parts of a program, each reference with the quote that is open before it."""
+    opened = ""
+    for part in split_tokens(program):
+        if isinstance(part, str):
+            opened = left_open(part, opened)
+            yield part, ""
+        else:
+            yield part, opened if opened in _QUOTES else ""
 
 
 def escaped(text: str, quote: str) -> str:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from opcode_kernel.core.embedding import ABSENT
 from opcode_kernel.core.node import COMPLETED
 from opcode_kernel.core.references import Reference
+from opcode_kernel.errors import InterpolationError, Json
 
 if TYPE_CHECKING:
     from opcode_kernel.core.scope import Scope
@@ -24,7 +26,12 @@ _ASTRAY = (LookupError, TypeError)
 
 
 def reader_of(reference: Reference) -> Read:
-    """Return the function that reads a reference; it raises what `Scope.read` raises."""
+    """Return the function that reads a reference; without a default it raises what `Scope.read` raises."""
+    read = _straight(reference)
+    return _with_default(read, reference.default) if reference.has_default else read
+
+
+def _straight(reference: Reference) -> Read:
     first, *below = reference.path
     if reference.namespace == "steps" and not (below and below[0] in ("status", "error")):
         return _of_step(str(first), tuple(below[1:] if below[:1] == ["output"] else below), reference)
@@ -35,6 +42,17 @@ def reader_of(reference: Reference) -> Read:
     if reference.namespace == "workflow" and reference.path == ("run_id",):
         return attrgetter("state.run_id")
     return lambda scope: scope.read(reference)
+
+
+def _with_default(read: Read, default: Json) -> Read:
+    def with_default(scope: Scope) -> Any:
+        try:
+            value = read(scope)
+        except InterpolationError:
+            return default
+        return default if value is None or value is ABSENT else value
+
+    return with_default
 
 
 def _of_step(step_id: str, path: Path, reference: Reference) -> Read:

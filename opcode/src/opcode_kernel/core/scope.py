@@ -6,6 +6,7 @@ top level; a nested step is reachable by its full id once its container let it o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -19,6 +20,9 @@ from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import InterpolationError, Json
 
 _STEP_FIELDS = ("output", "status", "error")
+_INDEX = re.compile("[0-9]{1,9}")
+#: Characters shown of a name that stands in the data.
+_SHOWN = 80
 
 
 class Scope:
@@ -233,7 +237,7 @@ def _walk(value: Any, path: tuple[str | int, ...], reference: Reference) -> Any:
 
 
 def _element(value: Sequence[Any], accessor: str | int, reference: Reference) -> Any:
-    index = accessor if isinstance(accessor, int) else int(accessor) if accessor.isdecimal() else None
+    index = accessor if isinstance(accessor, int) else int(accessor) if _INDEX.fullmatch(accessor) else None
     if index is None or not -len(value) <= index < len(value):
         raise _unresolved(reference, f"{accessor!r} is no index of an array of {len(value)}", [])
     return value[index]
@@ -249,8 +253,12 @@ def _unresolved(
 ) -> InterpolationError:
     details: dict[str, Json] = {"expression": reference.text}
     if available or reason is None:
-        details[kind] = available[:100]
+        details[kind] = [_clipped(name) for name in available[:100]]
     if reason:
         details["reason"] = reason
-    hint = f"; available: {', '.join(available[:20])}" if available else ""
+    hint = f"; available: {', '.join(map(_clipped, available[:20]))}" if available else ""
     return InterpolationError(f"cannot resolve ${{{{{reference.text}}}}}: {why}{hint}", details=details)
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= _SHOWN else name[:_SHOWN] + "…"

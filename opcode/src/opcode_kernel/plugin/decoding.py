@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, get_origin
 
@@ -42,6 +42,10 @@ def owned(value: Any) -> Any:
 
 
 _CONTAINERS = frozenset({dict, list, tuple})
+#: The largest number that a float can hold; integers have no limit of their own.
+_LARGEST = sys.float_info.max
+#: Characters of a value that a message shows.
+_SHOWN = 80
 #: From so many members on it pays to ask first whether any of them is a container.
 _MANY = 30
 
@@ -89,9 +93,7 @@ def _checked(decode: Decode, param: Param) -> Decode:
         decoded = decode(value, path, problems)
         if len(problems) == before:
             problems.extend(
-                Problem(path, f"expected {what}, found {canonical_text(value)[:80]!r}")
-                for holds, what in checks
-                if not holds(decoded)
+                Problem(path, f"expected {what}, found {_shown(value)}") for holds, what in checks if not holds(decoded)
             )
         return decoded
 
@@ -99,8 +101,17 @@ def _checked(decode: Decode, param: Param) -> Decode:
 
 
 def _wrong(expected: str, value: Any, path: str, problems: list[Problem]) -> None:
-    shown = f" {canonical_text(value)[:60]!r}" if not isinstance(value, dict | list) and value is not None else ""
-    problems.append(Problem(path, f"expected {expected}, found {json_type(value)}{shown}"))
+    found = json_type(value)
+    if not isinstance(value, dict | list) and value is not None:
+        shown = _shown(value)
+        found = shown if shown.startswith(found) else f"{found} {shown}"
+    problems.append(Problem(path, f"expected {expected}, found {found}"))
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it: whole or not at all, for the half of a secret would not be recognised."""
+    text = canonical_text(value)
+    return repr(text) if len(text) <= _SHOWN else f"{json_type(value)} of {len(text)} characters"
 
 
 def _text(value: Any, path: str, problems: list[Problem]) -> Any:
@@ -118,12 +129,14 @@ def _integer(value: Any, path: str, problems: list[Problem]) -> Any:
 
 
 def _number(value: Any, path: str, problems: list[Problem]) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", value.strip(), re.ASCII):
-        number = float(value)
-        if math.isfinite(number):
-            return number
+    number = value
+    if isinstance(value, str):
+        if re.fullmatch(r"[+-]?\d{1,40}", value.strip(), re.ASCII):
+            number = int(value)
+        elif re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", value.strip(), re.ASCII):
+            number = float(value)
+    if isinstance(number, int | float) and not isinstance(number, bool) and -_LARGEST <= number <= _LARGEST:
+        return number
     return _wrong("a number", value, path, problems)
 
 
@@ -138,22 +151,20 @@ def _boolean(value: Any, path: str, problems: list[Problem]) -> Any:
 
 
 def _duration(value: Any, path: str, problems: list[Problem]) -> Any:
-    seconds = -1.0
+    seconds = value
     if isinstance(value, str):
         try:
             seconds = parse_duration(value)
         except ValueError as error:
             problems.append(Problem(path, str(error)))
             return None
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    else:
+    elif not isinstance(value, int | float) or isinstance(value, bool):
         return _wrong("a duration such as 30s", value, path, problems)
-    if seconds > MAX_DURATION:
-        problems.append(Problem(path, f"expected a duration of at most 8760h, found {canonical_text(value)!r}"))
-    if not seconds > 0:
-        problems.append(Problem(path, f"expected a duration above zero, found {canonical_text(value)!r}"))
-    return seconds
+    if 0 < seconds <= MAX_DURATION:
+        return float(seconds)
+    bound = "of at most 8760h" if seconds > 0 else "above zero"
+    problems.append(Problem(path, f"expected a duration {bound}, found {_shown(value)}"))
+    return None
 
 
 def _literal(choices: tuple[Any, ...]) -> Decode:

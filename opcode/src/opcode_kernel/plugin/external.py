@@ -235,12 +235,15 @@ def _numbered(args: list[str]) -> list[tuple[str, str]]:
 
 def _references(place: str, text: str) -> Iterator[Problem]:
     try:
-        others = [each.namespace for each in compile_template(text).references if each.namespace != "secrets"]
+        references = compile_template(text).references
     except InterpolationError as error:
         yield Problem(place, error.message)
         return
+    others = [each.namespace for each in references if each.namespace != "secrets"]
     if others:
         yield Problem(place, f"expected references to secrets only, found one to {others[0]!r:.60}")
+    elif any(each.has_default or each.cast for each in references):
+        yield Problem(place, "expected plain references such as ${{secrets.NAME}}, found one with a default or a cast")
 
 
 async def reveal(text: str, secret: Callable[[str], Any]) -> str:

@@ -169,7 +169,7 @@ class Engine:
         live = self.live.get(run_id)
         if live is None and await self.store.run(run_id) is None:
             template = await self.library.resolve(template_name, version, check=True)
-            given = self.library.prepare_inputs(template, params)
+            given = self.library.prepare_inputs(template, params, run_id, parent.agent_id, parent.run_id)
             inputs = await self.secrets.prepare(template.plan, given, passed_on=True)
             if self.closing:
                 await anyio.sleep_forever()  # until this step is parked, and starts its child after the restart

@@ -182,20 +182,26 @@ class Library:
                 raise report.error()
         return self._keep(Template(row, self._compile(row), Gate(row.input_schema), check))
 
-    def prepare_inputs(self, template: Template, params: dict[str, Json]) -> dict[str, Any]:
+    def prepare_inputs(
+        self, template: Template, params: dict[str, Json], run_id: str, agent_id: str, parent_run_id: str | None = None
+    ) -> dict[str, Any]:
         """Return the effective inputs: schema defaults, then the definition's `inputs`, then `params`.
 
-        Secrets in the definition's `inputs` stay holes; `params` are data and never scanned.
+        The definition's `inputs` may read the identity of the run and the definition's context; their secrets stay
+        holes. `params` are data and never scanned.
 
         Raises:
             DefinitionError: the params are too large, a name is reserved, or the result does not satisfy `input_schema`.
+            InterpolationError: an input of the definition reads what is not there.
         """
         if params:
             self._check_params(params)
         schema = template.row.input_schema
         properties: dict[str, Any] = (schema.get("properties") or {}) if isinstance(schema, dict) else {}
         defaults = {key: p["default"] for key, p in properties.items() if isinstance(p, dict) and "default" in p}
-        inputs: dict[str, Any] = {**defaults, **_own_inputs(template.plan), **params}
+        plan = template.plan
+        own = plan.inputs.value if plan.inputs.constant else _own_inputs(plan, run_id, agent_id, parent_run_id)
+        inputs: dict[str, Any] = {**defaults, **own, **params}
         violations = template.inputs.violations(inputs)
         if violations:
             first = violations[0].removeprefix(": ")
@@ -248,12 +254,14 @@ def version_number(version: str | int | None) -> int:
     return int(text)
 
 
-def _own_inputs(plan: Plan) -> dict[str, Any]:
+def _own_inputs(plan: Plan, run_id: str, agent_id: str, parent_run_id: str | None) -> dict[str, Any]:
     """Return the inputs that the definition itself gives; what in them is a secret stays a hole."""
-    own = plan.inputs
-    if own.constant:
-        given: dict[str, Any] = own.value
-        return given
     state = RunState(plan)
-    resolved: dict[str, Any] = own.resolve(Scope(state, state.root))
+    state.run_id, state.agent_id, state.parent_run_id = run_id, agent_id, parent_run_id
+    scope = Scope(state, state.root)
+    if any(reference.namespace == "context" for reference in plan.inputs.references):
+        context: dict[str, Json] = split_holes(plan.context.resolve(scope))[0]  # which reads no inputs then
+        state.intent, state.agent_notes = context.get("intent"), context.get("notes")
+        state.context = {"agent_id": agent_id, **context}
+    resolved: dict[str, Any] = plan.inputs.resolve(scope)
     return resolved

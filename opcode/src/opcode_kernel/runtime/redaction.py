@@ -22,6 +22,7 @@ from opcode_kernel.core.messages import (
     Signal,
 )
 from opcode_kernel.errors import Failure, Json, OpcodeError
+from opcode_kernel.runtime.fragments import without_fragments
 from opcode_kernel.runtime.searching import Patterns, compiled, is_in, masked
 from opcode_kernel.runtime.spellings import SHORTEST, number_of
 
@@ -95,11 +96,12 @@ class Redactor:
         """Return a failure whose message and details show no secret."""
         if not self.armed:
             return failure
-        return replace(failure, message=self.text(failure.message), details=self.value(failure.details))
+        message, details = self._told(failure.message), self._told(failure.details)
+        return replace(failure, message=message, details=details)
 
     def error(self, error: OpcodeError) -> OpcodeError:
         """Return an error whose message and details show no secret."""
-        message, details = self.text(error.message), self.value(error.details)
+        message, details = self._told(error.message), self._told(error.details)
         if message == error.message and details == error.details:
             return error
         return OpcodeError(message, code=error.code, retryable=error.retryable, details=details, fatal=error.fatal)
@@ -128,6 +130,14 @@ class Redactor:
             case ContextPatched():
                 hidden = {"data": self.value(message.data), "agent_notes": self.value(message.agent_notes)}
         return replace(message, **hidden) if hidden else message
+
+    def _told(self, value: Any) -> Any:
+        """Mask a part of an error, where values are quoted and cut."""
+        return without_fragments(self.value(value), self.known_values())
+
+    def known_values(self) -> list[str]:
+        """Return every value that is masked."""
+        return [*self._values, *(() if self._over is None else self._over.known_values())]
 
     def numbers(self) -> set[int | float]:
         """Return the secrets that may come back as a number."""

@@ -33,7 +33,7 @@ def new_id() -> str:
 async def start_new(engine: Engine, request: Request, key: str | None = None) -> LiveRun:
     """Start a run; nothing of it is durable yet when this returns."""
     template = await engine.library.resolve(request.template_name, request.version, check=True)
-    given = engine.library.prepare_inputs(template, request.params)
+    given = engine.library.prepare_inputs(template, request.params, request.run_id, request.agent_id)
     inputs = await engine.secrets.prepare(template.plan, given)
     await engine.agents.touch(request.agent_id)
     engine.refuse_when_closing()
@@ -55,7 +55,8 @@ async def start_once(engine: Engine, request: Request, key: str) -> LiveRun | st
     if not version and known.template_name == request.template_name:
         version = str(known.template_version)  # the latest may be another by now, but the request is the same
     template = await engine.library.resolve(request.template_name, version)
-    inputs = await engine.secrets.prepare(template.plan, engine.library.prepare_inputs(template, request.params))
+    given = engine.library.prepare_inputs(template, request.params, known.run_id, request.agent_id)
+    inputs = await engine.secrets.prepare(template.plan, given)
     known.check(key, template, inputs.values)
     await engine.agents.touch(request.agent_id)
     return known.run_id

@@ -7,7 +7,7 @@ from jsonschema import SchemaError, ValidationError
 from opcode_kernel.core.text import canonical_text, compact_json, json_type
 from opcode_kernel.errors import Json
 
-#: Characters shown of a value.
+#: Characters of a value that are shown.
 SHOWN = 120
 
 _FIXED = {
@@ -43,9 +43,19 @@ def reason(error: ValidationError | SchemaError) -> str:
         return f"{_FIXED[keyword]}, found {_show(found)}"
     if keyword in _EXPECTED:
         return f"{_EXPECTED[keyword]} {_show(wanted)}, found {_show(found)}"
-    return str(error.message)[: 2 * SHOWN]
+    message = str(error.message)
+    return message if len(message) <= 2 * SHOWN else f"expected what {keyword!r} asks for, found something else"
 
 
 def _show(value: Json) -> str:
+    """Return a value as it is shown: whole or not at all, for the half of a secret would not be recognised."""
     text = compact_json(value) if isinstance(value, str) else canonical_text(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    if len(text) <= SHOWN:
+        return text
+    items, room = [], SHOWN
+    for item in value if isinstance(value, list) else ():
+        items.append(compact_json(item))
+        room -= len(items[-1]) + 1
+        if room < 0:
+            break
+    return f"[{','.join(items[:-1])},…]" if len(items) > 1 else f"{json_type(value)} of {len(text)} characters"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from opcode_kernel.core.evaluator import Evaluator
 from opcode_kernel.core.place import Place, at, locate
+from opcode_kernel.core.programs import quoted_secrets
 from opcode_kernel.core.references import MAX_TOKENS
+from opcode_kernel.core.text import json_type
 from opcode_kernel.core.tree import StepNode
-from opcode_kernel.core.validation.issues import Issues, replace_at, shown
+from opcode_kernel.core.validation.issues import Issues, an, replace_at, shown
 from opcode_kernel.core.validation.nearness import near_miss
 from opcode_kernel.core.validation.vocabulary import Vocabulary
 from opcode_kernel.errors import Json, OpcodeError
@@ -124,8 +127,20 @@ def _mend_names(
 
 
 def _check_program(place: Place, text: Json, evaluator: Evaluator | None, issues: Issues) -> None:
-    """Compile the constant text of a program; one with references is only known at run time."""
-    if evaluator is None or not isinstance(text, str) or not text.strip() or "${{" in text:
+    """Compile the constant text of a program; of one with references no more is known than where they stand."""
+    if not isinstance(text, str):
+        if any("${{" in each for each in _texts(text)):
+            issues.error(place, f"expected the text of a program, found {an(json_type(text))} with references in it")
+        return
+    if evaluator is None or not text.strip():
+        return
+    if "${{" in text:
+        with suppress(OpcodeError):  # what is malformed is reported with the other references
+            for secret in quoted_secrets(text):
+                issues.error(
+                    place, f"expected no secret inside the quotes of a program, found {shown(secret)}; close them and join "
+                    "the parts, as in 'Bearer ' + ${{secrets.NAME}}",
+                )  # fmt: skip
         return
     try:
         evaluator.compile(text)

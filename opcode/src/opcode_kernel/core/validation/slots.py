@@ -37,8 +37,10 @@ def check_slots(
     for key, allowed in _WORKFLOW_VALUES.items():
         for reading in reader.of_value(Place().key(key), definition.get(key)):
             check.of_workflow(reading, key, allowed)
-    for reading in reader.of_value(Place().key("metadata"), definition.get("metadata")):
-        check.of_metadata(reading)
+    for place, owner in ((Place(), definition), *((node.place, node.raw) for node in tree.nodes())):
+        for reading in reader.of_value(place.key("metadata"), owner.get("metadata")):
+            check.of_metadata(reading)
+    check.own_context(reader)
     check.undeclared()
     check.defaults(input_schema)
 
@@ -96,6 +98,18 @@ class _Slots:
             else:
                 self._output(reading, name, target)
         self._inputs_of(reading)
+
+    def own_context(self, reader: Reader) -> None:
+        """Check that what the default inputs read of the context does not depend on inputs again."""
+        context, inputs = (self._definition.get(key) for key in ("context", "inputs"))
+        if not any("inputs" in each.names.namespaces for each in reader.of_value(Place().key("context"), context)):
+            return
+        for reading in reader.of_value(Place().key("inputs"), inputs):
+            if "context" in reading.names.namespaces:
+                self._issues.error(
+                    reading.place, "expected no context here, found a reference to it; the context of this workflow reads "
+                    "inputs, so the inputs have to be there first",
+                )  # fmt: skip
 
     def of_metadata(self, reading: Reading) -> None:
         """Check one text of `metadata`, which is shown as it is written."""
