@@ -82,7 +82,12 @@ async def test_it_is_sent_to_the_hosts_that_are_allowed_and_to_no_other(safe: Sa
         assert (await safe.run(engine, "good", "http.get", call))["output"]["status_code"] == 200
         error = (await safe.run(engine, "bad", "http.get", {**call, "url": elsewhere}))["error"]
         assert (error["code"], error["retryable"]) == ("PERMISSION_DENIED", False)
-        assert "a secret in the request may not be sent there" in error["message"]
+        port = url.split(":")[2].split("/")[0]
+        assert error["message"] == (
+            f"the secret 'KEY' may not be sent to localhost:{port}: it is bound to 127.0.0.1; to allow that host, store it again "
+            "with `opcode secret set KEY --allow-host 127.0.0.1 --allow-host localhost`"
+        )
+        assert (error["details"]["secret"], error["details"]["allowed_hosts"]) == ("KEY", ["127.0.0.1"])
         assert (await safe.run(engine, "free", "http.get", {"url": elsewhere}))["output"]["status_code"] == 200
         await vault.set("KEY", VALUE, hosts=["*.0.0.1", "localhost"])
         assert (await safe.run(engine, "both", "http.get", {**call, "url": elsewhere}))["output"]["status_code"] == 200
@@ -112,6 +117,7 @@ async def test_two_secrets_are_sent_only_where_both_may_go(safe: Safe, server: S
             engine, "t", "http.get", {"url": url.replace("127.0.0.1", "localhost"), "headers": headers}
         )
         assert step["error"]["code"] == "PERMISSION_DENIED"
+        assert step["error"]["details"]["secret"] == "OTHER", "the one that may not go there is named"
         assert (await safe.run(engine, "u", "http.get", {"url": url, "headers": headers}))["status"] == "completed"
 
 
@@ -141,7 +147,7 @@ async def test_a_child_uses_it_under_its_own_name_and_within_the_same_bounds(saf
         assert (await safe.run(engine, "parent", "workflow.run", passed))["status"] == "completed"
         away = {**passed, "params": {**passed["params"], "url": url.replace("127.0.0.1", "localhost")}}
         refused = (await safe.run(engine, "parent", "workflow.run", away))["error"]
-        assert "a secret in the request may not be sent there" in refused["message"]
+        assert "the secret 'KEY' may not be sent to localhost" in refused["message"]
         await vault.set("KEY", VALUE, templates=["parent"])
         refused = (await safe.run(engine, "parent", "workflow.run", passed))["error"]
         assert "not by 'child'" in refused["message"]

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from opcode_kernel.plugin.manager import Registry, discover, registry_of
     from opcode_kernel.plugin.params import FreeText, Param, Rest, Seconds
     from opcode_kernel.plugin.paths import Directory, PathGuard, Place, absolute_path, resolve_read, resolve_write
-    from opcode_kernel.plugin.policy import HostRules, PathRules, Policy, ShellRules
+    from opcode_kernel.plugin.policy import BoundSecret, HostRules, PathRules, Policy, ShellRules
     from opcode_kernel.plugin.provider import Provider, ProviderHost
     from opcode_kernel.plugin.schema_params import Allowance, SchemaParams
     from opcode_kernel.plugin.tool import Tool, ToolResult, ToolSession
@@ -117,7 +117,7 @@ _MODULES = {
     "plugin.manager": ("Registry", "discover", "registry_of"),
     "plugin.params": ("FreeText", "Param", "Rest", "Seconds"),
     "plugin.paths": ("Directory", "PathGuard", "Place", "absolute_path", "resolve_read", "resolve_write"),
-    "plugin.policy": ("HostRules", "PathRules", "Policy", "ShellRules"),
+    "plugin.policy": ("BoundSecret", "HostRules", "PathRules", "Policy", "ShellRules"),
     "plugin.provider": ("Provider", "ProviderHost"),
     "plugin.schema_params": ("Allowance", "SchemaParams"),
     "plugin.tool": ("Tool", "ToolResult", "ToolSession"),
@@ -153,6 +153,7 @@ __all__ = [
     "Allowance",
     "BlockView",
     "Body",
+    "BoundSecret",
     "Call",
     "Child",
     "Compiler",

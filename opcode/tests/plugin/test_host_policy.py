@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
-from opcode_kernel import ActionError, HostRules, check_address, check_host
+from opcode_kernel import ActionError, BoundSecret, HostRules, check_address, check_host
 
 STANDARD = HostRules()
 PUBLIC = HostRules(egress="public")
@@ -175,6 +177,37 @@ def test_a_listener_known_by_name_is_refused_where_the_name_leads() -> None:
     assert refused(named, "192.168.1.7", port=4100, is_self=True)
     assert refused(named, "127.0.1.1", port=4100)
     assert not refused(named, "192.168.1.8", port=4100)
+
+
+@pytest.mark.parametrize("egress", ["standard", "open"])
+def test_a_secret_that_is_bound_elsewhere_is_named_with_its_hosts_and_the_way_to_allow_another(egress: str) -> None:
+    rules = HostRules(
+        egress=egress, only=(BoundSecret("FREE", ("*.test",)), BoundSecret("KEY", ("api.test", "*.near.test")))
+    )
+    check_host(rules, "api.test", 443)
+    with pytest.raises(ActionError) as caught:
+        check_host(rules, "Evil.test", 443)
+    assert (caught.value.code, caught.value.retryable) == ("PERMISSION_DENIED", False)
+    assert caught.value.message == (
+        "the secret 'KEY' may not be sent to Evil.test:443: it is bound to api.test, *.near.test; to allow that host, store it "
+        "again with `opcode secret set KEY --allow-host api.test --allow-host '*.near.test' --allow-host evil.test`"
+    )
+    assert caught.value.details == {
+        "host": "Evil.test", "port": 443, "reason": "a secret is bound to other hosts", "secret": "KEY",
+        "allowed_hosts": ["api.test", "*.near.test"],
+    }  # fmt: skip
+
+
+def test_a_host_cannot_put_words_into_the_command_that_would_allow_it_nor_many_hosts_fill_the_message() -> None:
+    for host in ("a.test; id", "$(id)", "a'b"):
+        with pytest.raises(ActionError) as caught:
+            check_host(HostRules(only=(BoundSecret("KEY", ("api.test",)),)), host, 80)
+        command = caught.value.message.split("`")[1]
+        assert shlex.split(command)[-2:] == ["--allow-host", host]
+    many = tuple(f"h{number}.test" for number in range(100))
+    with pytest.raises(ActionError, match=r"h7\.test and 92 more; .* each of the others") as caught:
+        check_host(HostRules(only=(BoundSecret("KEY", many),)), "evil.test", 80)
+    assert len(caught.value.message) < 400
 
 
 def test_the_message_names_host_address_reason_and_remedy() -> None:

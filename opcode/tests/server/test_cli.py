@@ -191,4 +191,8 @@ def test_our_own_error_is_found_in_a_group():
 
 def test_tables_are_aligned_and_long_values_shortened():
     assert table(("A", "B"), [("long", "x"), ("s", "y")]) == "A     B\nlong  x\ns     y"
+    assert table(("A", "B"), [("x", "one two " * 5)], 30).splitlines() == [
+        "A  B", "x  one two one two one two one", "   two one two",
+    ]  # fmt: skip
+    assert table(("A", "B"), [("x" * 50, "one two " * 5)], 30).splitlines()[1].endswith("  one two one two one two")
     assert shorten({"a": "x" * 100}, 10) == '{"a": "xx…'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from opcode_kernel.server.cli import main
+from opcode_kernel.server.commands.run import render
 from opcode_kernel.store.sqlite import open_writer
 
 PROGRAM = "from opcode_kernel.server.cli import main; raise SystemExit(main())"
@@ -124,6 +126,72 @@ def test_an_input_the_schema_does_not_know_is_a_warning(file, capsys):
 def test_an_input_of_a_file_without_a_schema_is_no_warning(file, capsys):
     assert main(["run", file({"steps": [EQUALS]}), "--input", "whoo=you", "--input", "n=1"]) == 0
     assert "warning" not in capsys.readouterr().err
+
+
+BAD = {
+    "id": "bad", "action": "expr.eval", "on_error": {"strategy": "ignore"},
+    "params": {"expression": "inputs.count + inputs.name.size()"},
+}  # fmt: skip
+PICTURE = " | inputs.count + inputs.name.size()\n | ...........................^\n"
+
+
+def test_a_place_in_an_expression_is_shown_on_lines_of_its_own(file, capsys, monkeypatch):
+    monkeypatch.setenv("OPCODE_PLUGINS", "steps,expr,cel")
+    path = file({"steps": [BAD]})
+    assert main(["run", path, "--input", "count=3"]) == 0
+    shown = capsys.readouterr()
+    assert f"line 1, column 28\n{PICTURE}" in shown.err, "the sentence is whole, and the caret under its place"
+    [row] = [line for line in shown.out.splitlines() if line.startswith("bad ")]
+    assert " | " not in row
+    assert main(["run", path, "--input", "count=3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"]["bad"]["error"]["message"].endswith(PICTURE.rstrip())
+
+
+def test_the_step_that_fails_is_shown_with_the_place_too(file, capsys, monkeypatch):
+    monkeypatch.setenv("OPCODE_PLUGINS", "steps,expr,cel")
+    assert (
+        main(["run", file({"steps": [{**BAD, "on_error": {"strategy": "fail_workflow"}}]}), "--input", "count=3"]) == 1
+    )
+    shown = capsys.readouterr()
+    for text in (shown.err, shown.out):
+        assert f" at line 1, column 28\n{PICTURE}" in text
+    assert "failed bad  [EXECUTION_ERROR] cannot call" in shown.err
+
+
+@pytest.mark.parametrize("command", ["run", "define"])
+def test_a_place_in_a_refused_expression_is_shown_on_lines_of_its_own(file, capsys, monkeypatch, command):
+    monkeypatch.setenv("OPCODE_PLUGINS", "steps,expr,cel")
+    steps = [
+        {"id": "a", "action": "expr.eval", "params": {"expression": "1 + nope(3)"}},
+        {"id": "b", "type": "condition", "config": {"expression": "inputs.n +* 3", "branches": {"true": []}}},
+    ]
+    assert main([command, file({"steps": steps})]) == 1
+    err = capsys.readouterr().err
+    assert "\n | 1 + nope(3)\n | ....^\n" in err
+    assert err.endswith("\n | inputs.n +* 3\n | ..........^\n")
+    assert main([command, file({"steps": steps[:1]})]) == 1
+    assert capsys.readouterr().err.endswith("\n | 1 + nope(3)\n | ....^\n")
+
+
+def test_a_step_that_took_less_than_a_millisecond_took_none(file, capsys, monkeypatch):
+    monkeypatch.setenv("OPCODE_PLUGINS", "steps,expr,cel")
+    result = {
+        "status": "suspended", "workflow_id": "w",
+        "steps": {
+            "quick": {"status": "completed", "output": 1}, "slow": {"status": "completed", "duration_ms": 12},
+            "bad": {"status": "failed"}, "passed": {"status": "skipped", "ignored": True}, "not": {"status": "skipped"},
+            "later": {"status": "pending"}, "asks": {"status": "suspended"},
+        },
+    }  # fmt: skip
+    shown = [line[:24].split() for line in render(result).splitlines()[1:-1]]
+    assert shown == [
+        ["quick", "completed", "0", "1"], ["slow", "completed", "12"], ["bad", "failed", "0"], ["passed", "skipped", "0"],
+        ["not", "skipped"], ["later", "pending"], ["asks", "suspended"],
+    ]  # fmt: skip
+    assert main(["run", file({"steps": [{"id": "e", "action": "expr.eval", "params": {"expression": "1 + 2"}}]})]) == 0
+    shown = capsys.readouterr()
+    assert re.search(r"^e     completed  \d+ +\{", shown.out, re.MULTILINE)
+    assert re.search(r"^done   e  \d+ ms$", shown.err, re.MULTILINE)
 
 
 def test_a_database_that_is_no_file_is_exit_code_2(file, capsys):
@@ -259,6 +327,36 @@ def test_the_doctor_finds_nothing_wrong_with_a_fresh_directory(monkeypatch, caps
     assert "warning  plugins   no plugin offers the expression language" in out
     assert main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["findings"]
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "status"),
+    [(None, "ok       vault     0 secrets; no key is set (OPCODE_VAULT_KEY", "no_key"),
+     ("pass", "ok       vault     0 secrets; a key is set, and the vault will be made", "to_be_made")],
+)  # fmt: skip
+def test_the_doctor_speaks_of_the_vault_before_there_is_a_database(monkeypatch, capsys, key, said, status):
+    monkeypatch.setenv("OPCODE_LISTEN_ADDR", "127.0.0.1:0")
+    for words in (["doctor"], ["doctor", "--json"]):
+        if key is not None:
+            monkeypatch.setenv("OPCODE_VAULT_KEY", key)
+        assert main(words) == 0
+        out = capsys.readouterr().out
+        assert words[1:] or said in out
+    [vault] = [finding for finding in json.loads(out)["findings"] if finding["check"] == "vault"]
+    assert (vault["status"], vault["secrets"]) == (status, 0)
+
+
+def test_the_doctor_says_whether_the_vault_is_open(monkeypatch, capsys):
+    monkeypatch.setenv("OPCODE_LISTEN_ADDR", "127.0.0.1:0")
+    monkeypatch.setenv("OPCODE_VAULT_KEY", "pass")
+    monkeypatch.setattr("sys.stdin", io.StringIO("s3cret\n"))
+    assert main(["secret", "set", "TOKEN"]) == 0
+    for key, code, status in (("pass", 0, "open"), ("wrong", 1, "locked"), ("", 0, "no_key")):
+        monkeypatch.setenv("OPCODE_VAULT_KEY", key)
+        capsys.readouterr()
+        assert main(["doctor", "--json"]) == code
+        [vault] = [each for each in json.loads(capsys.readouterr().out)["findings"] if each["check"] == "vault"]
+        assert (vault["status"], vault["secrets"]) == (status, 1)
 
 
 def test_the_doctor_names_what_is_wrong(home, monkeypatch, capsys):

@@ -142,6 +142,33 @@ def test_a_wrong_vault_key_is_exit_code_2_unless_the_vault_may_stay_locked(start
     assert tolerant.end(signal.SIGTERM) == 0
 
 
+def test_the_start_says_what_works_and_what_does_not_and_so_does_the_doctor(start, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "settings.json").write_text(json.dumps({"plugins": [
+        {"name": "broken", "command": "no-such-program"}, {"name": "off", "command": "x", "enabled": False},
+    ]}))  # fmt: skip
+    environ = {"OPCODE_PLUGINS": "steps,mcp-bridge", "OPCODE_VAULT_KEY": "pass"}
+    daemon = start(**environ)
+    daemon.ready()
+    said = {record["msg"]: record for record in daemon.lines}
+    assert said["the vault is open"]["secrets"] == 0
+    assert "expected a program called 'no-such-program'" in said["external plugin given up"]["error"]
+    assert said["ready"]["external_plugins"] == {"broken": "error", "off": "inactive"}
+    assert said["ready"]["db"] == str(home / "opcode.db")
+    words = [*COMMAND, "doctor"]
+    environ |= {"OPCODE_HOME": str(home), "PATH": os.environ["PATH"]}
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert (
+        "problem  external  broken: expected a program called 'no-such-program' in PATH or at that path, found none"
+        in lines
+    )
+    assert "ok       external  off: it is switched off" in lines
+    assert "ok       vault     open, 0 secrets" in lines
+
+
 async def test_a_stock_client_defines_runs_and_lists_and_a_signal_ends_it_all(start, tmp_path):
     daemon = start()
     url = daemon.ready()

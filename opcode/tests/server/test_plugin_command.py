@@ -82,6 +82,78 @@ def test_what_is_wrong_or_does_not_work_is_refused_and_nothing_is_written(opcode
     assert said in err
 
 
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        (["x", "npx", "-y", "a server"], "x -- npx -y 'a server'"),
+        (["x", "npx"], "x -- npx"),
+        (["x", "npx", "-h"], "x -- npx -h"),
+        (["x", "npx", "--", "-y"], "x -- npx -y"),
+        (["--disabled", "x", "--cwd", "/", "npx", "--cwd", "d"], "--disabled x --cwd / -- npx --cwd d"),
+        (["x", "--env", "TOKEN=canary-4711", "--header=A=canary-4711", "npx"], "x --env TOKEN=... --header=... -- npx"),
+    ],
+)
+def test_a_command_without_two_dashes_before_it_is_answered_with_what_to_type(home, capsys, words, right):
+    with pytest.raises(SystemExit) as caught:
+        main(["plugin", "add", *words])
+    err = capsys.readouterr().err
+    assert (caught.value.code, home.exists()) == (2, False)
+    assert err.splitlines()[-1].endswith(f"; type: opcode plugin add {right}")
+    assert "canary" not in err
+
+
+@pytest.mark.parametrize("words", [["x", "-y", "z"], ["x", "--frob"], ["--env"]])
+def test_options_that_do_not_exist_are_still_a_usage_error(words, capsys):
+    with pytest.raises(SystemExit):
+        main(["plugin", "add", *words])
+    assert "usage: opcode" in capsys.readouterr().err
+
+
+def test_a_remark_is_shown_whole_and_wrapped_on_a_terminal_only(opcode, monkeypatch):
+    long = "it was lost: " + "one reason after the other " * 8 + "and the last word"
+
+    async def states(settings: Any) -> dict[str, Any]:
+        return {"files": {"status": "error", "error_message": long, "last_health_check": None}}
+
+    assert opcode("plugin", "add", "files", "--no-check", "--", "x")[0] == 0
+    monkeypatch.setattr("opcode_kernel.server.external.states", states)
+    assert opcode("plugin", "list")[1].splitlines()[1].endswith(f"x       {long}")
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    lines = opcode("plugin", "list")[1].splitlines()
+    column = lines[0].index("REMARK")
+    assert max(map(len, lines)) <= 70
+    assert " ".join(line[column:] for line in lines[1:]) == long
+
+
+def test_the_doctor_tries_the_plugins_when_no_server_is_running(opcode, home, monkeypatch):
+    monkeypatch.setenv("OPCODE_LISTEN_ADDR", "127.0.0.1:0")
+    monkeypatch.setenv("OPCODE_PLUGINS", "steps,crypto")
+    assert "ok       external  no external plugins" in opcode("doctor")[1]
+    monkeypatch.setenv("OPCODE_PLUGINS", "steps,crypto,mcp-bridge")
+    assert opcode("plugin", "add", "files", "--no-check", *WORDS)[0] == 0
+    assert opcode("plugin", "add", "off", "--disabled", "--", "no-such-program")[0] == 0
+    assert opcode("doctor")[0] == 0
+    assert opcode("plugin", "add", "broken", "--env", "BROKEN=1", "--no-check", *WORDS)[0] == 0
+    code, out, err = opcode("doctor")
+    assert (code, err) == (1, "")
+    found = [line for line in out.splitlines() if " external " in line]
+    assert found == [
+        "ok       external  files: it starts and offers 1 action",
+        "ok       external  off: it is switched off",
+        "problem  external  broken: it ended with exit code 1; it said: no licence",
+    ]
+    findings = json.loads(opcode("doctor", "--json")[1])["findings"]
+    states = [finding for finding in findings if finding["check"] == "external"]
+    assert [(each["plugin"], each["status"], each["enabled"]) for each in states] == [
+        ("files", "active", True), ("off", "inactive", False), ("broken", "error", True),
+    ]  # fmt: skip
+    assert states[0]["actions"] == ["files.read"]
+    assert "no licence" in states[2]["error_message"]
+    monkeypatch.setenv("OPCODE_PLUGINS", "steps,crypto")
+    assert "warning  external  files: no installed plugin starts it; install opcode-mcp-bridge" in opcode("doctor")[1]
+
+
 def test_a_plugin_that_works_is_written_beside_everything_else(opcode, home):
     home.mkdir()
     (home / "settings.json").write_text('{"pool_size": 3, "from_the_future": {"a": [1]}}')

@@ -69,6 +69,23 @@ async def test_a_kill_from_outside_is_noticed_at_once_and_mended(place: Any, tin
         assert (await here.call("tiny.echo", text="on"))["text"] == "on"
 
 
+async def test_the_reason_of_an_end_quotes_only_what_that_life_said(place: Any, tiny: Any, tmp_path: Any) -> None:
+    pids = tmp_path / "pids"
+    async with place(tiny(env={"PIDS": str(pids)})) as here:
+        with pytest.raises(ActionError, match="it said: words of the first life"):
+            await here.call("tiny.crash", words="words of the first life")
+        assert (await here.call("tiny.echo", text="on"))["text"] == "on"
+        os.kill(int(pids.read_text().split()[-1]), signal.SIGKILL)
+        lost = await here.until(lambda row: "signal 9" in (row.error_message or ""))
+        assert lost.error_message == "it was killed by signal 9"
+
+
+async def test_one_that_is_never_restarted_is_not_said_to_have_been(place: Any, tiny: Any) -> None:
+    plugin = tiny("--die")
+    async with place(replace(plugin, restart=replace(plugin.restart, max=0))) as here:
+        assert (await here.row()).error_message == "it ended with exit code 7; it said: cannot start today"
+
+
 async def test_a_server_that_always_ends_is_given_up_and_its_actions_are_unavailable(
     place: Any, tiny: Any, tmp_path: Any
 ) -> None:

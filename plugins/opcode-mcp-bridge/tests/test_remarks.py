@@ -37,6 +37,16 @@ def test_lines_are_logged_whole_and_masked_however_they_arrive() -> None:
     assert kept.last_words() == "one *** / two / \ufffd three / end"
 
 
+def test_the_words_of_an_earlier_life_are_forgotten_and_still_count_as_said() -> None:
+    kept, host = remarks([0.0])
+    kept.feed(b"old\n" * 40 + b"old without end")
+    kept.begin()
+    assert kept.last_words() == ""
+    kept.feed(b"new\n" * 20)
+    assert kept.last_words() == " / ".join(["new"] * 5)
+    assert len(host.records) == 50, "the bound holds over all lives"
+
+
 def test_more_than_fifty_lines_in_ten_seconds_are_counted_instead() -> None:
     clock = [0.0]
     kept, host = remarks(clock)

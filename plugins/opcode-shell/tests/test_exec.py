@@ -3,6 +3,7 @@ import sys
 import anyio
 import pytest
 
+import opcode_shell
 from opcode_kernel import ShellRules
 
 pytestmark = pytest.mark.anyio
@@ -13,6 +14,21 @@ async def test_an_interpreter_that_is_missing_is_a_final_error(shell, tmp_path):
     (tmp_path / "x").chmod(0o755)
     error = await shell.fails(str(tmp_path / "x"))
     assert (error.code, error.retryable) == ("EXECUTION_ERROR", False)
+
+
+@pytest.mark.parametrize("command", ["ls -la", "/bin/echo hi"])
+async def test_a_line_without_a_shell_is_an_error_that_says_where_its_words_belong(shell, command):
+    error = await shell.fails(command)
+    assert (error.code, error.retryable, error.details["errno"]) == ("EXECUTION_ERROR", False, "ENOENT")
+    assert "is not split into words: put those after the first into args, or set shell to true" in error.message
+    assert "not split" not in (await shell.fails(command.partition(" ")[0] + "-none")).message
+
+
+def test_the_descriptor_says_who_gets_the_arguments_of_a_line():
+    schema = opcode_shell.opcode_actions()[0].describe()["input_schema"]["properties"]
+    assert "the last command of the line gets all of them" in schema["args"]["description"]
+    assert "args then go to the last command of the line" in schema["shell"]["description"]
+    assert "those after the first go into args" in schema["command"]["description"]
 
 
 async def test_arguments_too_long_for_the_system_are_a_final_error(shell):

@@ -84,6 +84,38 @@ def test_a_command_with_blanks_that_is_no_file_is_a_line_without_a_shell(tmp_pat
     assert warned(command="./my tool", cwd="${{inputs.dir}}") == warned(command="my tool", env={"PATH": "/x"}) == []
 
 
+@pytest.mark.parametrize("line", ["echo a;", "echo a |", "(echo a)", "x=", "echo a > f; if"])
+def test_a_line_that_will_be_refused_with_arguments_is_told_of_before(line):
+    assert warned(command=line, shell=True, args=["x"]) == ["args"]
+    assert warned(command=line, shell=True) == warned(command=line, shell=True, args=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "used"),
+    [
+        ('grep "$1" f | wc -l', "$1"),
+        ("echo ${2:-x}", "${2:-x}"),
+        ('for f in "$@"; do rm', "$@"),
+        ('echo "it\'s $*" x', "$*"),
+    ],
+)
+def test_a_line_that_places_its_arguments_itself_gets_them_twice(line, used):
+    [(where, text)] = lint({"command": line, "shell": True, "args": ["x"]})
+    assert where == "args"
+    assert f"the line uses {used} itself" in text
+    assert '"$@" is put after it' in text
+    assert warned(command=line, shell=True) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["awk '{print $1}'", 'awk "{print \\$1}"', "sh -c 'echo $1' sh", 'f() { echo "$1"; }; f', "set -- a; echo $1", "echo $# $0 $$ $x",
+     "echo 'open $1", "cd /tmp && tar -cf out.tar"],
+)  # fmt: skip
+def test_what_only_looks_like_arguments_of_the_line_is_no_mistake(line):
+    assert not [text for _, text in lint({"command": line, "shell": True, "args": ["x"]}) if "itself" in text]
+
+
 async def test_the_author_is_told_when_a_template_is_defined():
     steps = [
         {"id": "line", "action": "shell.exec", "params": {"command": "echo ${{inputs.x}}", "shell": True}},

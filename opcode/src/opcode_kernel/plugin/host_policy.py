@@ -11,13 +11,17 @@ again for every redirect. In the order of precedence: deny list, the daemon's ow
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from opcode_kernel.errors import ActionError
-from opcode_kernel.plugin.policy import HostRules
+from opcode_kernel.plugin.policy import BoundSecret, HostRules
 
 Address = IPv4Address | IPv6Address
+
+#: Hosts of a bound that a message lists.
+_SHOWN = 8
 
 #: Names under which clouds hand out credentials; the addresses behind them are refused anyway, but a proxy resolves
 #: names where we cannot see it.
@@ -86,11 +90,27 @@ def check_address(rules: HostRules, host: str, ip: str, port: int, *, is_self: b
 
 def _check_secrets(rules: HostRules, host: str, port: int, *names: str) -> None:
     """Keep a secret that may only be sent to some hosts from all others, whatever else is allowed."""
-    if not all(any(_listed(hosts, name) for name in names) for hosts in rules.only):
-        raise _refusal(
-            rules, host, port, None, "a secret in the request may not be sent there",
-            "send it elsewhere, or name the host with `opcode secret set NAME --allow-host`",
-        )  # fmt: skip
+    for secret in rules.only:
+        if not any(_listed(secret.hosts, name) for name in names):
+            raise _bound_elsewhere(secret, host, port)
+
+
+def _bound_elsewhere(secret: BoundSecret, host: str, port: int) -> ActionError:
+    hosts = ", ".join(secret.hosts[:_SHOWN])
+    remedy = f"store it again with `opcode secret set {secret.name}"
+    # A list that is given takes the place of the one before, so all of them are named, for the shell in quotes.
+    if len(secret.hosts) <= _SHOWN:
+        words = shlex.join(word for each in (*secret.hosts, _name(host)) for word in ("--allow-host", each))
+        remedy += f" {words}`"
+    else:
+        hosts += f" and {len(secret.hosts) - _SHOWN} more"
+        remedy += "` and --allow-host for that host and each of the others"
+    return ActionError(
+        "PERMISSION_DENIED",
+        f"the secret {secret.name!r} may not be sent to {host}:{port}: it is bound to {hosts}; to allow that host, {remedy}",
+        details={"host": host, "port": port, "reason": "a secret is bound to other hosts", "secret": secret.name,
+                 "allowed_hosts": list(secret.hosts)},
+    )  # fmt: skip
 
 
 _HINT = "add the host to http.allow_hosts or loosen http.egress"

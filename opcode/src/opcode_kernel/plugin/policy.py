@@ -7,6 +7,7 @@ The rules are settings of the operator, never of a workflow. Actions ask; the ch
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from opcode_kernel.isolation.rules import AUTO, IsolationRules
 
@@ -29,6 +30,13 @@ class PathRules:
     max_tree_bytes: int = 1_073_741_824
 
 
+class BoundSecret(NamedTuple):
+    """A secret that may be sent to `hosts` alone: names, addresses, or `*.` and a suffix."""
+
+    name: str
+    hosts: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HostRules:
     """Egress rules of spec 02 section 2: `standard`, `public` or `open`, with explicit host lists.
@@ -36,7 +44,7 @@ class HostRules:
     `own_addresses` are (host, port) pairs the daemon itself listens on; they are refused unless egress is `open`.
     `proxy` is the address of one for every request, `direct` for none, or None for what the environment says;
     `no_proxy` names what is reached without that proxy. `ca_file` adds certificate authorities to those of the machine.
-    `only` holds a list of hosts for each secret in the call that may be sent to those alone: a host must be in all of them.
+    `only` names each secret in the call that may be sent to some hosts alone: a host must be allowed for all of them.
     """
 
     egress: str = "standard"
@@ -48,7 +56,7 @@ class HostRules:
     proxy: str | None = field(default=None, repr=False)
     no_proxy: tuple[str, ...] = ()
     ca_file: str | None = None
-    only: tuple[tuple[str, ...], ...] = ()
+    only: tuple[BoundSecret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class ActionRunner:
         notes: list[Any] = []
         circuit, target, probe = action.circuit or command.action, "", False
         try:
-            given, context.hosts = await self._engine.secrets.revealed(live, command)
+            given, context.bound = await self._engine.secrets.revealed(live, command)
             params = None if action.decoder is None else action.decoder.decode(given)
             if action.breaker is not None:
                 target = action.breaker(params)

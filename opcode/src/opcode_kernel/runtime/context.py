@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from opcode_kernel.core.evaluator import References
     from opcode_kernel.core.messages import ActionFailed, ActionSucceeded
     from opcode_kernel.isolation.launcher import Launcher
-    from opcode_kernel.plugin.policy import Policy
+    from opcode_kernel.plugin.policy import BoundSecret, Policy
     from opcode_kernel.runtime.children import Children
     from opcode_kernel.runtime.driver import LiveRun
     from opcode_kernel.runtime.redaction import Redactor
-    from opcode_kernel.runtime.secrets import Hosts
 
 
 def idempotency_key(run_id: str, command: RunAction) -> str:
@@ -36,8 +35,8 @@ class StepContext:
     emitted: list[tuple[str, Json]] | None = None
     patch: dict[str, Json] | None = None
     asked: bool = False
-    #: The hosts that each secret among the params may reach; who restricts none is not in here.
-    hosts: Hosts = ()
+    #: The secrets among the params that may reach some hosts alone.
+    bound: tuple[BoundSecret, ...] = ()
     #: What has to be reported besides a mere output, of an action that ran where it was called.
     report: ActionSucceeded | ActionFailed | None = None
 
@@ -79,7 +78,7 @@ class StepContext:
     def policy(self) -> Policy:
         """What the operator allows, less what the secrets among the params do not."""
         policy = self._live.engine.options.policy
-        return replace(policy, hosts=replace(policy.hosts, only=self.hosts)) if self.hosts else policy
+        return replace(policy, hosts=replace(policy.hosts, only=self.bound)) if self.bound else policy
 
     @property
     def launcher(self) -> Launcher:

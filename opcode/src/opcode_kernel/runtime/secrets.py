@@ -15,14 +15,13 @@ from opcode_kernel.core.holes import Hole, Secret, fill_holes, split_holes
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.run import Run
 from opcode_kernel.errors import InterpolationError, Json, NotFoundError, OpcodeError, VaultError
+from opcode_kernel.plugin.policy import BoundSecret
 from opcode_kernel.runtime.ports import Borrower, LendingVault, Loan, Vault
 from opcode_kernel.runtime.redaction import Redactor, watch
 from opcode_kernel.runtime.spellings import SHORTEST
 
 if TYPE_CHECKING:
     from opcode_kernel.runtime.driver import LiveRun
-
-Hosts = tuple[tuple[str, ...], ...]
 
 
 class Inputs(NamedTuple):
@@ -60,8 +59,8 @@ class Secrets:
         names = run.plan.secrets | (_names(run.state.inputs) if run.state.has_holes else set())
         return self._redactor((await self._values(names)).values())
 
-    async def revealed(self, live: LiveRun, command: RunAction) -> tuple[Json, Hosts]:
-        """Return the params of a call with its secrets filled in, and the hosts that each of them may reach.
+    async def revealed(self, live: LiveRun, command: RunAction) -> tuple[Json, tuple[BoundSecret, ...]]:
+        """Return the params of a call with its secrets filled in, and those that may reach some hosts alone.
 
         Raises:
             InterpolationError: a secret cannot be had, or not be used here; `details` name it and say why.
@@ -69,8 +68,8 @@ class Secrets:
         if not command.holes:
             return command.params, ()
         loans = await self._lent(live, command)
-        hosts = tuple(dict.fromkeys(loan.hosts for loan in loans.values() if loan.hosts))
-        return fill_holes(command.params, command.holes, lambda name: loans[name].value), hosts
+        bound = tuple(BoundSecret(name, loan.hosts) for name, loan in loans.items() if loan.hosts)
+        return fill_holes(command.params, command.holes, lambda name: loans[name].value), bound
 
     async def references(self, live: LiveRun, command: RunAction, value: dict[str, Json]) -> dict[str, Any]:
         """Return a part of the revealed params of a call with references where its secrets are."""

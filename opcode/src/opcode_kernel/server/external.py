@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace as changed
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,6 +21,7 @@ from opcode_kernel.server.settings import Settings
 
 if TYPE_CHECKING:
     from opcode_kernel.plugin.external import ExternalPlugin
+    from opcode_kernel.runtime.engine import Engine
     from opcode_kernel.store.base import PluginRow
 
 #: How long a live server may take beyond the plugin's own time to say what became of it, in seconds.
@@ -58,17 +62,24 @@ async def tools_of(settings: Settings, plugin: ExternalPlugin) -> list[str]:
 async def described(settings: Settings, plugin: ExternalPlugin) -> list[dict[str, Json]]:
     """Start a plugin here and now, and return the descriptors of its actions; see `tools_of`."""
     logs.configure("error" if settings.log_level == "info" else settings.log_level)
-    needs_vault = any("${{" in text for text in (*plugin.env.values(), *plugin.headers.values()))
-    # No restarts: whoever waits at a terminal wants the first answer.
-    once = changed(plugin, enabled=True, restart=changed(plugin.restart, max=0))
-    quiet = settings if needs_vault else changed(settings, vault_key=None)
-    async with open_engine_at(quiet, None, plugins=(once,)) as engine:
+    async with _trial(settings, [changed(plugin, enabled=True)]) as engine:
         state = next(iter(engine.providers.states()), None)
         if state is None or state.status != "active":
             reason = "nobody started it" if state is None else state.error_message
             raise OpcodeError(f"the plugin {plugin.name} does not work: {reason}")
-        return [engine.registry.actions[name].describe() for name in sorted(engine.registry.actions)
-                if name.startswith(f"{plugin.name}.")]  # fmt: skip
+        return [engine.registry.actions[name].describe() for name in _offered(engine, plugin)]
+
+
+def _trial(settings: Settings, plugins: Sequence[ExternalPlugin]) -> AbstractAsyncContextManager[Engine]:
+    """Open an engine over nothing, with these plugins, each of which is started once."""
+    needs_vault = any("${{" in text for plugin in plugins for text in (*plugin.env.values(), *plugin.headers.values()))
+    # No restarts: whoever waits at a terminal wants the first answer.
+    once = tuple(changed(plugin, restart=changed(plugin.restart, max=0)) for plugin in plugins)
+    return open_engine_at(settings if needs_vault else changed(settings, vault_key=None), None, plugins=once)
+
+
+def _offered(engine: Engine, plugin: ExternalPlugin) -> list[str]:
+    return sorted(name for name in engine.registry.actions if name.startswith(f"{plugin.name}."))
 
 
 async def reloaded(settings: Settings, id: str, plugin: ExternalPlugin | None) -> dict[str, Json] | None:
@@ -104,17 +115,39 @@ def _is_word(row: PluginRow | None, plugin: ExternalPlugin | None) -> bool:
 
 async def states(settings: Settings) -> dict[str, dict[str, Json]]:
     """Return status, error and last check of every configured plugin, as a live server last noted them."""
-    owner = live_owner(settings.home)
     rows: dict[str, PluginRow] = {}
-    if owner is not None and owner.url:
+    if is_served(settings):
         async with make_store(settings, settings.db_path, sole=False) as store:
             rows = {row.id: row for row in await store.plugins()}
-    return {plugin.id: _state(rows.get(plugin.id)) for plugin in settings.plugins}
+        nobody = "the running server does not know it; have it read the settings again with kill -HUP"
+    else:
+        nobody = "no server is running"
+    return {plugin.id: _state(plugin, rows.get(plugin.id), nobody) for plugin in settings.plugins}
 
 
-def _state(row: PluginRow | None) -> dict[str, Json]:
+async def tried(settings: Settings) -> dict[str, dict[str, Json]]:
+    """Start every plugin of the settings here for a moment, and return what `states` does, with the actions it offers."""
+    logs.configure("error", stream=StringIO())  # what a start says is in the state
+    async with _trial(settings, settings.plugins) as engine:
+        rows = {row.id: row for row in engine.providers.states()}
+        return {
+            plugin.id: {**_state(plugin, rows.get(plugin.id), "no installed plugin starts it; install opcode-mcp-bridge"),
+                        "actions": _offered(engine, plugin)}
+            for plugin in settings.plugins
+        }  # fmt: skip
+
+
+def is_served(settings: Settings) -> bool:
+    """Tell whether a server is running that has the data directory of the settings."""
+    owner = live_owner(settings.home)
+    return owner is not None and bool(owner.url)
+
+
+def _state(plugin: ExternalPlugin, row: PluginRow | None, nobody: str) -> dict[str, Json]:
+    if not plugin.enabled:
+        return {"status": "inactive", "error_message": "it is switched off", "last_health_check": None}
     if row is None:
-        return {"status": "inactive", "error_message": "no server is running", "last_health_check": None}
+        return {"status": "inactive", "error_message": nobody, "last_health_check": None}
     checked = None if row.last_health_check is None else iso(row.last_health_check)
     return {"status": row.status, "error_message": row.error_message, "last_health_check": checked}
 

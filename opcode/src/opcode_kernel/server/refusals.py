@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from opcode_kernel.errors import Json, OpcodeError
+from opcode_kernel.server.pictures import apart
 
 _LISTED = 20
 _WIDTH = 500
@@ -29,6 +30,6 @@ def full_text(error: OpcodeError, rest: str = "structuredContent") -> str:
 
 
 def issue_line(issue: Mapping[str, Json]) -> str:
-    """Return one problem as `path: message`, on one line of bounded length."""
-    text = f"{issue.get('path') or 'definition'}: {issue.get('message')}"
-    return " ".join(text[:_WIDTH].split())
+    """Return one problem as `path: message`, on one line of bounded length; a picture stands on lines of its own below."""
+    sentence, picture = apart(str(issue.get("message")))
+    return " ".join(f"{issue.get('path') or 'definition'}: {sentence}"[:_WIDTH].split()) + picture

@@ -1,6 +1,7 @@
 """What a server says beside the protocol: its stderr, and lines on stdout that are no messages.
 
-It goes to the log with secrets masked and within a bound; its end is kept, to be shown when the server fails.
+It goes to the log with secrets masked and within a bound; the end of what the server said in its present life is kept, to be
+shown when it fails.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ class Remarks:
         self._partial = b""
         self._begun, self._count = -_PERIOD, 0
 
+    def begin(self) -> None:
+        """Forget what was said: the server is started, and its end has other reasons than the one before."""
+        self._recent.clear()
+        self._partial = b""
+
     def feed(self, data: bytes) -> None:
         """Take in bytes of stderr."""
         *lines, rest = (self._partial + data).split(b"\n")
@@ -46,7 +52,7 @@ class Remarks:
             self._host.log.info("external plugin says", plugin=self._name, stream=where, text=text)
 
     def last_words(self) -> str:
-        """Return the end of what was said on stderr, short enough for an error message; empty when nothing was."""
+        """Return the end of what was said on stderr since `begin`, short enough for an error message; empty when nothing was."""
         self._hear(self._partial)
         self._partial = b""
         text = " / ".join(map(self._shown, self._recent))

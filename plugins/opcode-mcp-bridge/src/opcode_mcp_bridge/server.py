@@ -66,9 +66,8 @@ class Server:
             self._nudged = anyio.Event()  # from here on a nudge counts, also while it is noted how it ended
             pause = None if end.final else restarts.pause(well_for=end.well_for)
             if pause is None:
-                again = (
-                    "" if end.final else f"; it was restarted {plugin.restart.max} times in {plugin.restart.window:g} s"
-                )
+                tries = 0 if end.final else plugin.restart.max
+                again = f"; it was restarted {tries} times in {plugin.restart.window:g} s" if tries else ""
                 self.calls.give_up(end.reason)
                 host.log.error("external plugin given up", plugin=plugin.name, error=end.reason + again)
                 await host.report(plugin, "error", end.reason + again)
@@ -86,6 +85,7 @@ class Server:
         """Start the server and hold it until it is lost."""
         begun: float | None = None
         end: _End | None = None
+        self._remarks.begin()
         with anyio.CancelScope(deadline=anyio.current_time() + self.plugin.start_timeout) as scope:
             try:
                 async with connect(self.plugin, self._host, self._remarks, self._timing) as session:

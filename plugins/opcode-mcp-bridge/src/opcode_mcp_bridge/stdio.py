@@ -57,7 +57,7 @@ class _Speech:
         outgoing, self._said = anyio.create_memory_object_stream[SessionMessage](_QUEUE)
         self._ends = (self._heard, incoming, outgoing, self._said)
         self._outgoing = outgoing
-        self._all_heard, self._all_said = anyio.Event(), anyio.Event()
+        self._all_heard, self._all_noted, self._all_said = anyio.Event(), anyio.Event(), anyio.Event()
         self.link = Link(incoming, outgoing)
 
     async def read(self) -> None:
@@ -100,12 +100,14 @@ class _Speech:
         """Log stderr."""
         while (data := await _next(self._stderr)) is not None:
             self._remarks.feed(data)
+        self._all_noted.set()
 
     async def watch(self) -> None:
-        """Wait for the end of the program. Something it started may still hold its stdout; nobody waits for that."""
+        """Wait for the end of the program. Something it started may still hold its output; nobody waits for that."""
         ended = await self._end()
         with anyio.move_on_after(_LAST_WORDS):
             await self._all_heard.wait()
+            await self._all_noted.wait()
         said = self._remarks.last_words()
         self.link.lose(ended + (f"; it said: {said}" if said else ""))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from opcode_kernel import ActionError, Policy, ShellRules, resolve_read
 from opcode_shell.environment import child_environment, search_path
-from opcode_shell.line import takes_arguments
+from opcode_shell.line import NOT_SPLIT, is_line, takes_arguments
 from opcode_shell.params import ExecParams
 
 _SHELL = "/bin/sh"
@@ -48,16 +48,17 @@ def build_command(params: ExecParams, policy: Policy) -> Command:
     return Command(argv, cwd, env)
 
 
-def not_started(what: str, number: int, *, bound: bool = False) -> ActionError:
+def not_started(what: str, number: int, *, bound: bool = False, hint: str = "") -> ActionError:
     """Return the error for a command that cannot be started; only a lack of resources is worth another try.
 
     `bound` tells that path rules hold for commands too, which may be the reason.
     """
     lacking = number in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-    hint = "; commands reach only what fs.writable_paths and fs.read_only_paths name, and the system's own programs"
+    if bound and number == errno.EACCES:
+        hint = "; commands reach only what fs.writable_paths and fs.read_only_paths name, and the system's own programs"
     return ActionError(
         "EXECUTION_ERROR",
-        f"cannot start {what}: {os.strerror(number).lower()}{hint if bound and number == errno.EACCES else ''}",
+        f"cannot start {what}: {os.strerror(number).lower()}{hint}",
         retryable=lacking, details={"errno": errno.errorcode.get(number, str(number)), "command": what},
     )  # fmt: skip
 
@@ -99,13 +100,15 @@ def _find(name: str, directories: list[str], cwd: str) -> str:
         path = str(Path(cwd) / name)
         if _is_program(path):
             return path
-        raise not_started(path, errno.EACCES if os.path.lexists(path) else errno.ENOENT)
+        if os.path.lexists(path):
+            raise not_started(path, errno.EACCES)
+        raise not_started(path, errno.ENOENT, hint=f"; {NOT_SPLIT}" if is_line(name) else "")
     for directory in directories:
         if _is_program(path := str(Path(directory) / name)):
             return path
+    remedy = NOT_SPLIT if is_line(name) else "give its absolute path"
     raise ActionError(
-        "EXECUTION_ERROR",
-        f"cannot start {name}: expected an executable of that name in PATH, found none; give its absolute path",
+        "EXECUTION_ERROR", f"cannot start {name}: expected an executable of that name in PATH, found none; {remedy}",
         retryable=False, details={"errno": "ENOENT", "command": name},
     )  # fmt: skip
 

@@ -26,8 +26,20 @@ _OUTSIDE = (*_QUOTABLE, '"', "'")
 _WITHIN = {
     "'": (), "`": (), '"': _QUOTABLE, "${": _OUTSIDE, "$(": (*_OUTSIDE, "("), "(": (*_OUTSIDE, "("),
 }  # fmt: skip
+#: Not `$#`, which counts them, nor `$0`, which is the shell.
+_ARGUMENT = re.compile(r"\$(?:[1-9@*]|\{(?:[1-9][0-9]*|[@*])[^}]{0,99}\})")
+_OTHER_ARGUMENTS = re.compile(r"\(\s*\)|\b(?:function|set|shift)\s")
 #: What stands for such text, and for such text without an end.
 _BLOT, _ENDLESS = "Q", ")"
+
+
+#: What to do about a line that was given where a program was expected.
+NOT_SPLIT = "command is not split into words: put those after the first into args, or set shell to true"
+
+
+def is_line(command: str) -> bool:
+    """Tell whether what should name a program has blanks in it, as a line has."""
+    return re.search(r"\s", command.strip()) is not None
 
 
 def takes_arguments(line: str) -> bool:
@@ -44,6 +56,29 @@ def takes_arguments(line: str) -> bool:
         if _TARGET_FOLLOWS.fullmatch(word):
             next(words, None)
     return False
+
+
+def uses_arguments(line: str) -> str:
+    """Return how a line itself first refers to its arguments, such as `$1` or `$@`; empty when it does not.
+
+    A line that defines a function or sets arguments of its own may mean those, so it is passed over.
+    """
+    if _OTHER_ARGUMENTS.search(line):
+        return ""
+    index, doubly_quoted = 0, False
+    while index < len(line):
+        if line[index] == "\\":
+            index += 1
+        elif line[index] == '"':
+            doubly_quoted = not doubly_quoted
+        elif line[index] == "'" and not doubly_quoted:
+            index = line.find("'", index + 1)
+            if index < 0:
+                break
+        elif found := _ARGUMENT.match(line, index):
+            return found[0]
+        index += 1
+    return ""
 
 
 def _blotted(line: str) -> Iterator[str]:

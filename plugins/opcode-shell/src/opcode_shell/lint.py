@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from opcode_kernel import Json
+from opcode_shell.line import NOT_SPLIT, is_line, takes_arguments, uses_arguments
 
 _REFERENCE = re.compile(r"(?<!\\)\$\{\{")
 #: Text that begins with what a loop goes over; its index is a number and never negative.
@@ -23,20 +24,16 @@ def lint(params: dict[str, Json]) -> Iterator[tuple[str, str]]:
             yield (
                 "command",
                 (
-                    "a value that is put into a command line can change what it does; pass it in args, where it follows the"
-                    ' line as "$1", "$2" and so on, or in stdin or env'
+                    "a value that is put into a command line can change what it does; pass it in args, which the last command"
+                    " of the line gets after its own, or in stdin or env"
                 ),
             )
-        if not shell and re.search(r"\s", command.strip()) and not _REFERENCE.search(command) and not _is_file(params):
-            yield (
-                "command",
-                (
-                    f"expected the name or path of a program, found {command[:60]!r}, which is not split into words; put those"
-                    " after the first into args, or set shell to true"
-                ),
-            )
+        if not shell and is_line(command) and not _REFERENCE.search(command) and not _is_file(params):
+            yield "command", f"expected the name or path of a program, found {command[:60]!r}; {NOT_SPLIT}"
     if not isinstance(args, list):
         return
+    if shell and args and isinstance(command, str) and not _REFERENCE.search(command):
+        yield from _misplaced(command.rstrip("\r\n"))
     ended = shell and isinstance(command, str) and command.rstrip().endswith(" --")
     for index, argument in enumerate(args):
         ended = ended or argument == "--"
@@ -47,6 +44,21 @@ def lint(params: dict[str, Json]) -> Iterator[tuple[str, str]]:
                     "an item that begins with - is an option to most programs; put -- before it, or ./ for a relative path"
                 ),
             )
+
+
+def _misplaced(line: str) -> Iterator[tuple[str, str]]:
+    """Yield what is mistaken about giving args to a line: they do not go where its author seems to want them."""
+    if not takes_arguments(line):
+        end = line.rstrip()[-20:]
+        yield "args", f"cannot follow a line that ends in {end!r}; end it with the command that is to take them"
+    elif used := uses_arguments(line):
+        yield (
+            "args",
+            (
+                f'the line uses {used} itself, and "$@" is put after it all the same, so its last command gets all of them;'
+                ' to place them yourself, leave shell out and give command "sh" the args "-c", the line, "sh", and yours'
+            ),
+        )
 
 
 def _is_file(params: dict[str, Json]) -> bool:

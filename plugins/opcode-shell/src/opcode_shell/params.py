@@ -16,18 +16,28 @@ class ExecParams:
     """The parameters of `shell.exec`."""
 
     command: Annotated[
-        str, Param("executable name or path, not split into words; with shell, a command line", min_length=1)
+        str,
+        Param(
+            "executable name or path, not split into words: those after the first go into args; with shell, a command line",
+            min_length=1,
+        ),
     ]
-    args: Annotated[list[str], Param("arguments; with shell they are positional and never parsed as code")] = field(
-        default_factory=list
-    )
+    args: Annotated[
+        list[str],
+        Param(
+            'arguments; with shell the line is run with "$@" after it, so the last command of the line gets all of them after '
+            "its own, and they are never parsed as code"
+        ),
+    ] = field(default_factory=list)
     env: Annotated[dict[str, str], Param("variables added to the inherited environment")] = field(default_factory=dict)
     cwd: Annotated[
         str | None, Param("working directory; default: that of the daemon", aliases=("workdir",), min_length=1)
     ] = None
     stdin: Annotated[FreeText, Param("text for standard input; arrays and objects are sent as JSON")] = ""
     timeout: Annotated[Seconds | None, Param("kill the command after this time; default: shell.timeout")] = None
-    shell: Annotated[bool, Param("run the command by /bin/sh -c")] = False
+    shell: Annotated[
+        bool, Param("run command as a line of /bin/sh -c; args then go to the last command of the line")
+    ] = False
     inherit_env: Annotated[
         bool | list[str],
         Param("false: only PATH, HOME, LANG, LC_*, TZ, TMPDIR of the daemon; a list: only these names"),

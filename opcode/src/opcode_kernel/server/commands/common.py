@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -68,6 +70,9 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 #: The name of a definition that comes from standard input and brings none.
 STDIN = "stdin"
+
+#: A column is not wrapped to fewer characters than these.
+_NARROWEST = 24
 
 _AROUND = ("name", "description", "definition", "input_schema", "output_schema", "triggers")
 
@@ -169,13 +174,25 @@ def complain(text: str) -> None:
     sys.stderr.write(f"opcode: {text}\n")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return rows as aligned text; the last column is not padded."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int | None = None) -> str:
+    """Return rows as aligned text; the last column is not padded, and is wrapped where a width is given."""
     lines = [list(header), *[list(row) for row in rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    if width is not None:
+        lines = [part for line in lines for part in _wrapped(line, width - sum(widths[:-1]) - 2 * len(widths[:-1]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def _wrapped(line: list[str], room: int) -> list[list[str]]:
+    first, *more = textwrap.wrap(line[-1], max(room, _NARROWEST)) or [""]
+    return [[*line[:-1], first], *([*[""] * (len(line) - 1), part] for part in more)]
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that stdout is, or None when it is none: then nothing is wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def shorten(value: Json, limit: int = 60) -> str:

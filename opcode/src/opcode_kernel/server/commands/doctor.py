@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from opcode_kernel.errors import OpcodeError, SettingsError
+from opcode_kernel.errors import Json, OpcodeError, SettingsError
 from opcode_kernel.isolation.rules import STRICT
 from opcode_kernel.server.commands.common import add_json, say, say_json, settings_of
 
 if TYPE_CHECKING:
     from opcode_kernel.isolation import Capabilities
+    from opcode_kernel.plugin.external import ExternalPlugin
     from opcode_kernel.server.settings import Settings
 
 #: Vocabulary without which ordinary definitions do not run.
@@ -27,6 +29,12 @@ class Finding(NamedTuple):
     check: str
     level: str
     text: str
+    #: What `--json` says besides, for programs.
+    more: Mapping[str, Json] = MappingProxyType({})
+
+    def to_json(self) -> dict[str, Json]:
+        """Return `{check, level, text}` and what there is besides."""
+        return {"check": self.check, "level": self.level, "text": self.text, **self.more}
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,10 +50,10 @@ def doctor(args: argparse.Namespace) -> int:
     findings = [Finding("settings", "warning", text) for text in settings.warnings] or [
         Finding("settings", "ok", f"{settings.file}{'' if settings.file.exists() else ' (absent, defaults hold)'}")
     ]
-    for check in (_python, _home, _exposure, _plugins, _isolation, _database, _server):
+    for check in (_python, _home, _exposure, _memory, _plugins, _external, _isolation, _database, _server):
         findings += _guarded(check, settings)
     if args.json:
-        say_json({"findings": [finding._asdict() for finding in findings]})
+        say_json({"findings": [finding.to_json() for finding in findings]})
     else:
         for finding in findings:
             say(f"{finding.level:<8} {finding.check:<9} {finding.text}")
@@ -81,6 +89,18 @@ def _exposure(settings: Settings) -> list[Finding]:
     return [Finding("listen", "ok", f"{settings.listen_addr}, {token}")]
 
 
+def _memory(settings: Settings) -> list[Finding]:
+    """Try on this very process what the server does once it is given a vault key."""
+    from opcode_kernel.server.own_memory import hide_memory, is_readable
+
+    trouble = hide_memory()
+    if trouble is None and is_readable():
+        trouble = "it runs as root, or may trace others; run it as a user of its own"
+    if trouble is None:
+        return [Finding("memory", "ok", "no command can read the memory of a server that has a vault key")]
+    return [Finding("memory", "warning", f"commands can read the server's memory, and the vault key in it: {trouble}")]
+
+
 def _plugins(settings: Settings) -> list[Finding]:
     from opcode_kernel.server.engines import load_registry
 
@@ -94,6 +114,29 @@ def _plugins(settings: Settings) -> list[Finding]:
         if missing:
             findings.append(Finding("plugins", "warning", f"no plugin offers the {kind} {', '.join(missing)}"))
     return findings
+
+
+def _external(settings: Settings) -> list[Finding]:
+    """Ask the running server how the external plugins are; without one, start each of them for a moment."""
+    import anyio
+
+    from opcode_kernel.server.external import is_served, states, tried
+
+    if not settings.plugins:
+        return [Finding("external", "ok", "no external plugins")]
+    found = anyio.run(states if is_served(settings) else tried, settings)
+    return [_state_of(plugin, found[plugin.id]) for plugin in settings.plugins]
+
+
+def _state_of(plugin: ExternalPlugin, state: dict[str, Json]) -> Finding:
+    fields = {"plugin": plugin.name, "id": plugin.id, "enabled": plugin.enabled, **state}
+    if state["status"] == "active":
+        count = len(state.get("actions", ()))
+        tried = f"it starts and offers {count} action{'s' * (count != 1)}"
+        how = tried if "actions" in state else "active in the running server"
+        return Finding("external", "ok", f"{plugin.name}: {how}", fields)
+    level = "ok" if not plugin.enabled else "problem" if state["status"] == "error" else "warning"
+    return Finding("external", level, f"{plugin.name}: {state['error_message'] or state['status']}", fields)
 
 
 def _isolation(settings: Settings) -> list[Finding]:
@@ -123,7 +166,10 @@ async def _probe(settings: Settings) -> tuple[Capabilities, list[tuple[str, str]
 def _database(settings: Settings) -> list[Finding]:
     """Open the database and the vault the way the server does; a database that is not there yet is left unmade."""
     if "://" not in settings.db_path and not Path(settings.db_path).exists():
-        return [Finding("database", "ok", f"{settings.db_path} will be made at the first start")]
+        return [
+            Finding("database", "ok", f"{settings.db_path} will be made at the first start"),
+            _vault_to_be(settings),
+        ]
     import anyio
 
     return anyio.run(_open_database, settings)
@@ -143,16 +189,32 @@ async def _open_database(settings: Settings) -> list[Finding]:
         try:
             vault = await make_vault(store, settings)
         except SettingsError as error:
-            return [*findings, Finding("vault", "problem", error.message)]
+            return [*findings, _vault("problem", error.message, "locked", secrets)]
         if vault is None:
-            text = "no key is set (OPCODE_VAULT_KEY or OPCODE_VAULT_KEY_FILE)"
-            return [*findings, Finding("vault", "warning" if secrets else "ok", f"{secrets} secrets; {text}")]
-        if isinstance(vault, LockedVault):
             return [
                 *findings,
-                Finding("vault", "warning", f"{secrets} secrets, none of which can be used: {vault.reason}"),
+                _vault("warning" if secrets else "ok", f"{secrets} secrets; {_NO_KEY}", "no_key", secrets),
             ]
-        return [*findings, Finding("vault", "ok", f"{secrets} secrets")]
+        if isinstance(vault, LockedVault):
+            text = f"{secrets} secrets, none of which can be used: {vault.reason}"
+            return [*findings, _vault("warning", text, "locked", secrets)]
+        return [*findings, _vault("ok", f"open, {secrets} secrets", "open", secrets)]
+
+
+_NO_KEY = "no key is set (OPCODE_VAULT_KEY or OPCODE_VAULT_KEY_FILE), so none can be stored or used"
+
+
+def _vault_to_be(settings: Settings) -> Finding:
+    if settings.vault_key is None:
+        return _vault("ok", f"0 secrets; {_NO_KEY}", "no_key", 0)
+    return _vault(
+        "ok", "0 secrets; a key is set, and the vault will be made with it at the first start", "to_be_made", 0
+    )
+
+
+def _vault(level: str, text: str, status: str, secrets: int) -> Finding:
+    """Return a finding about the vault; `status` is open, locked, no_key or to_be_made."""
+    return Finding("vault", level, text, {"status": status, "secrets": secrets})
 
 
 def _server(settings: Settings) -> list[Finding]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from opcode_kernel.errors import ConflictError, Json, NotFoundError, SettingsError
-from opcode_kernel.server.commands.common import add_json, say, say_json, settings_of, shorten, table
+from opcode_kernel.server.commands.common import add_json, say, say_json, settings_of, shorten, table, terminal_width
 
 #: Names of actions that are shown of a new plugin.
 _SHOWN = 12
@@ -67,9 +68,32 @@ class _Parser(argparse.ArgumentParser):
         if not self.takes_command:
             return super().parse_known_args(words, namespace)
         end = words.index("--") if "--" in words else len(words)
+        if (start := self._second_word(words[:end])) is not None:
+            right = shlex.join([*map(_without_value, words[:start]), "--", *words[start:end], *words[end + 1 :]])
+            self.error(f"the command stands after --, options of 'plugin add' before it; type: {self.prog} {right}")
         found, rest = super().parse_known_args(words[:end], namespace)
         found.command = words[end + 1 :]
         return found, rest
+
+    def _second_word(self, words: Sequence[str]) -> int | None:
+        """Return where the first word stands that is neither the name nor an option with its value."""
+        place, named = 0, False
+        while place < len(words):
+            option = self._option_string_actions.get(words[place])
+            if option is not None:
+                place += option.nargs is None  # its value
+            elif not words[place].startswith("-"):
+                if named:
+                    return place
+                named = True
+            place += 1
+        return None
+
+
+def _without_value(word: str) -> str:
+    """Return a word of a command line as it may be printed: a value of `--env` or `--header` may be secret."""
+    name, divided, _ = word.partition("=")
+    return f"{name}=..." if divided else word
 
 
 def add_plugin(args: argparse.Namespace) -> int:
@@ -144,8 +168,8 @@ def list_plugins(args: argparse.Namespace) -> int:
     elif rows:
         say(table(("NAME", "STATUS", "SERVER", "REMARK"), [
             (row["name"], row["status"], shorten(row.get("url") or " ".join([row["command"], *row["args"]]), 50),
-             shorten(row["error_message"] or "", 80)) for row in rows
-        ]))  # fmt: skip
+             " ".join((row["error_message"] or "").split())) for row in rows
+        ], terminal_width()))  # fmt: skip
     else:
         say(f"no external plugins in {settings.file}; 'opcode plugin add' adds one")
     return 0

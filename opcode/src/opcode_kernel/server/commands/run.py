@@ -20,6 +20,7 @@ from opcode_kernel.server.commands.common import (
     shorten,
     table,
 )
+from opcode_kernel.server.pictures import apart
 
 if TYPE_CHECKING:
     from opcode_kernel.core.events import Event
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 
 EXIT = {"completed": 0, "suspended": 3}
 
+#: Statuses of steps that have a duration.
+_RAN = ("completed", "failed")
+
 #: Event types worth a line while the run goes on.
 _LINES = {
     "step_started": "start",
     "step_completed": "done",
     "step_failed": "failed",
     "step_skipped": "skip",
+    "step_ignored": "ignore",
     "step_retrying": "retry",
     "step_suspended": "wait",
     "decision_requested": "ask",
@@ -188,8 +193,10 @@ def tell(run_id: str, events: Sequence[Event]) -> None:
 def _remark(payload: dict[str, Json]) -> str:
     """Return what there is to say beside the name of the step: why it failed, or how long it took."""
     if payload.get("error"):
-        return f"  [{payload.get('code')}] {shorten(payload['error'], 100)}"
-    return f"  {payload['duration_ms']} ms" if payload.get("duration_ms") else ""
+        sentence, picture = apart(str(payload["error"]))
+        code = f"[{payload['code']}] " if payload.get("code") else ""
+        return f"  {code}{shorten(sentence, 300)}{picture}"
+    return f"  {payload['duration_ms']} ms" if payload.get("duration_ms") is not None else ""
 
 
 def _answerable(result: dict[str, Json], answers: dict[str, str]) -> str | None:
@@ -206,7 +213,7 @@ def _asked(result: dict[str, Json], step_id: str) -> str | None:
 def render(result: dict[str, Json]) -> str:
     """Return a result as a table of steps, the output or error, and the status."""
     rows = [
-        (step_id, step["status"], str(step.get("duration_ms", "")), shorten(_outcome(step)))
+        (step_id, step["status"], _milliseconds(step), shorten(_outcome(step)))
         for step_id, step in (result.get("steps") or {}).items()
     ]
     parts = [table(("STEP", "STATUS", "MS", "RESULT"), rows)] if rows else []
@@ -220,7 +227,16 @@ def render(result: dict[str, Json]) -> str:
 
 def _outcome(step: dict[str, Any]) -> Json:
     error = step.get("error")
-    return f"[{error.get('code')}] {error.get('message')}" if isinstance(error, dict) else step.get("output", "")
+    if not isinstance(error, dict):
+        return step.get("output", "")
+    sentence, _ = apart(str(error.get("message")))
+    return f"[{error.get('code')}] {sentence}"
+
+
+def _milliseconds(step: dict[str, Any]) -> str:
+    """Return how long a step took; an answer leaves out what is less than one millisecond."""
+    ran = step["status"] in _RAN or step.get("ignored")
+    return str(step.get("duration_ms", 0 if ran else ""))
 
 
 def how_to_answer(result: dict[str, Json], args: argparse.Namespace) -> str:

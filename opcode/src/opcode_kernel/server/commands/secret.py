@@ -204,9 +204,10 @@ def _verify(args: argparse.Namespace, settings: Settings) -> int:
     from opcode_kernel.server.secret_work import verify_vault
 
     count, damaged = _do(verify_vault, settings)
-    _say(args, {"secrets": count, "damaged": list(damaged)}, f"{count - len(damaged)} of {count} secrets can be read")
-    if damaged:
-        complain(f"these cannot be read, set them again: {', '.join(damaged)}")
+    _say(args, {"secrets": count, "damaged": list(damaged), "reasons": dict(damaged)},
+         f"{count - len(damaged)} of {count} secrets can be read")  # fmt: skip
+    for reason in damaged.values():
+        complain(reason)
     return 1 if damaged else 0
 
 
