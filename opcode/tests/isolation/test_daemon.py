@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,7 @@ pytestmark = pytest.mark.anyio
 
 COMMAND = [sys.executable, "-c", "from opcode_kernel.server.cli import main; raise SystemExit(main())"]
 KEY = "canary-of-the-vault-key-4711"
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -30,10 +35,10 @@ def anyio_backend() -> str:
 class Daemon:
     """A running `opcode serve`."""
 
-    def __init__(self, home: Path, **environ: str) -> None:
+    def __init__(self, home: Path, *, command: list[str] = COMMAND, **environ: str) -> None:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("OPCODE_")}
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--listen-addr", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True,
+            [*command, "serve", "--listen-addr", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True,
             env={**inherited, "OPCODE_HOME": str(home), "OPCODE_PLUGINS": "steps,shell,fs", **environ},
         )  # fmt: skip
         self.pid = self.process.pid
@@ -54,9 +59,9 @@ class Daemon:
                 return record
             assert record, "the daemon ended"
 
-    async def run(self, params: dict, *, wait: bool = True) -> dict:
-        """Run one command and return the output of its step, or the id of the run."""
-        definition = {"steps": [{"id": "a", "type": "action", "action": "shell.exec", "params": params}]}
+    async def run(self, params: dict, *, action: str = "shell.exec", wait: bool = True) -> dict:
+        """Run one command, or another action, and return the output of its step, or the id of the run."""
+        definition = {"steps": [{"id": "a", "type": "action", "action": action, "params": params}]}
         async with sse_client(self.url) as streams, ClientSession(*streams) as session:
             await session.initialize()
             made = await session.call_tool("opcode.define", {"name": "t", "definition": definition, "agent_id": "me"})
@@ -64,6 +69,7 @@ class Daemon:
             given = {"template_name": "t", "agent_id": "me", "wait": wait}
             answer = (await session.call_tool("opcode.run", given)).structured_content
             assert answer is not None
+            assert not wait or "output" in answer, answer["error"]
             return answer["output"] if wait else answer
 
     def close(self) -> None:
@@ -105,13 +111,129 @@ async def test_the_key_of_the_vault_is_found_nowhere(start):
     output = await daemon.run({"command": looks.format(pid=daemon.pid), "shell": True, "parse_json": False})
     assert output["stdout"].splitlines()[0] == "0"
     assert "canary" not in output["stdout"]
-    assert f"HOME={os.environ['HOME']}" in output["stdout"], "the environment of the daemon was really looked at"
+    if os.geteuid() == 0:  # nobody else may look at it at all
+        assert f"HOME={os.environ['HOME']}" in output["stdout"], "the environment of the daemon was really looked at"
     only = await daemon.run(
         {"command": "printenv", "args": ["OPCODE_VAULT_KEY"], "inherit_env": ["OPCODE_VAULT_KEY", "PATH"]}
     )
     assert (only["exit_code"], only["stdout"]) == (1, "")
     assert environments_with(KEY) == [], "neither the daemon, its launcher, its supervisors nor what they started"
     assert environments_with("opcode-launcher"), "they were there to be looked at"
+
+
+@pytest.fixture
+def user_home(tmp_path) -> Iterator[Path]:
+    """A directory of a user who is not root."""
+    home = Path(tempfile.mkdtemp()).resolve()
+    if os.geteuid() == 0:
+        os.chown(home, NOBODY, NOBODY)
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def user_program() -> tuple[list[str], str]:
+    """How a user who is not root starts a Python with all that is installed here, and where that Python is."""
+    if os.geteuid() != 0:
+        return COMMAND[:2], sys.executable
+    setpriv, python = shutil.which("setpriv"), shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if setpriv is None or python is None:
+        pytest.skip("needs setpriv and a Python of the system")
+    start = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", python, "-c"]
+    usable = f"import site, sys; site.addsitedir({sysconfig.get_path('purelib')!r}); "
+    version = f"assert sys.version_info[:2] == {sys.version_info[:2]}; import opcode_kernel, uvicorn, pydantic_core"
+    if subprocess.run([*start, usable + version], check=False, capture_output=True).returncode:
+        pytest.skip("needs a Python of the system of the same version, and packages that everybody may read")
+    return [*start, usable], python
+
+
+@pytest.fixture
+def as_user(user_home, user_program) -> Iterator[Callable[..., Daemon]]:
+    """Start daemons as a user who is not root, in a directory of that user."""
+    *start, prelude = user_program[0]
+    command = [*start, prelude + COMMAND[2]] if os.geteuid() == 0 else COMMAND
+    daemons = []
+
+    def run(**environ: str) -> Daemon:
+        daemons.append(Daemon(user_home / "home", command=command, HOME=str(user_home), **environ))
+        return daemons[-1]
+
+    yield run
+    for daemon in daemons:
+        daemon.close()
+
+
+def text_of(path: str) -> str:
+    """Return what the kernel says there, nothing where there is no such file."""
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+#: Tries every way into another process of its user, and says what became of each.
+INTRUDER = """
+import ctypes, os, sys
+pid, libc = int(sys.argv[1]), ctypes.CDLL(None, use_errno=True)
+def tried(way):
+    try:
+        way()
+    except OSError as error:
+        return os.strerror(error.errno)
+    return "done"
+def traced():
+    if libc.ptrace(0x4206, pid, None, None):  # PTRACE_SEIZE, which stops nobody
+        raise OSError(ctypes.get_errno(), "ptrace")
+def opened(name, flags=os.O_RDONLY):
+    os.close(os.open(f"/proc/{pid}/{name}", flags))
+print("same user" if os.stat(f"/proc/{pid}").st_uid == os.getuid() else "another user")
+print("mem", tried(lambda: opened("mem")))
+print("mem, written", tried(lambda: opened("mem", os.O_RDWR)))
+print("environ", tried(lambda: opened("environ")))
+print("maps", tried(lambda: opened("maps")))
+print("ptrace", tried(traced))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process refuse to be looked into")
+async def test_a_command_of_the_same_user_cannot_look_into_a_daemon_that_has_a_vault_key(
+    as_user, user_home, user_program
+):
+    script = user_home / "intruder.py"
+    script.write_text(INTRUDER)
+    script.chmod(0o644)
+    daemon = as_user(OPCODE_VAULT_KEY=KEY)
+    output = await daemon.run({"command": user_program[1], "args": [str(script), str(daemon.pid)]})
+    first, *ways = output["stdout"].splitlines()
+    assert (first, output["stderr"]) == ("same user", "")
+    assert [way for way in ways if not way.endswith(("Permission denied", "Operation not permitted"))] == []
+    assert len(ways) == 5
+    limits = text_of(f"/proc/{daemon.pid}/limits").splitlines()
+    assert next(line.split()[4:6] for line in limits if line.startswith("Max core file size")) == ["0", "0"]
+    if text_of("/proc/sys/kernel/yama/ptrace_scope").strip() in ("", "0"):  # the daemon refused, and not the machine
+        daemon.close()
+        without = as_user()
+        output = await without.run({"command": user_program[1], "args": [str(script), str(without.pid)]})
+        assert [way for way in output["stdout"].splitlines()[1:4] if not way.endswith("done")] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process refuse to be looked into")
+@pytest.mark.parametrize("network", ["true", "false"])
+async def test_such_a_daemon_starts_limits_and_ends_commands_and_works_on_files(as_user, user_home, named, network):
+    daemon = as_user(OPCODE_VAULT_KEY=KEY, OPCODE_ISOLATION_ALLOW_NETWORK=network, OPCODE_ISOLATION_MAX_PROCESSES="200")
+    body = f"setsid {named.command} & echo up; tail -n +3 /proc/net/dev | grep -v lo: | wc -l"
+    output = await daemon.run({"command": body, "shell": True, "parse_json": False})
+    assert (output["exit_code"], output["stderr"], output["stdout"].splitlines()[0]) == (0, "", "up")
+    if network == "false" and daemon.wait_for("isolation of commands")["can_limit_network"]:
+        assert output["stdout"].splitlines()[1] == "0", "no interface but its own loopback"
+    assert named.pids() == [], "what it left behind was found and killed"
+    output = await daemon.run({"command": "sleep", "args": ["60"], "timeout": "200ms"})
+    assert output["killed"] is True
+    path = str(user_home / "made" / "file")
+    await daemon.run({"path": path, "content": "hello", "create_dirs": True}, action="fs.write")
+    await daemon.run({"src": path, "dst": f"{path}2"}, action="fs.copy")
+    listed = await daemon.run({"path": str(user_home / "made")}, action="fs.list")
+    assert [entry["name"] for entry in listed["entries"]] == ["file", "file2"]
+    assert (await daemon.run({"path": f"{path}2"}, action="fs.read"))["content"] == "hello"
+    await daemon.run({"path": str(user_home / "made"), "recursive": True}, action="fs.delete")
+    assert not Path(path).parent.exists()
 
 
 async def test_rules_of_paths_bind_commands_too(start, tmp_path, there):

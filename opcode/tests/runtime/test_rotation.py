@@ -113,7 +113,7 @@ async def test_secrets_of_the_original_are_under_the_new_key_as_well(store: Memo
     await rotate(vault, "new")
     row = await store.secret("OLD")
     assert row is not None
-    assert row.value.startswith(b"OPV1")
+    assert row.value.startswith(b"OPV2")
     assert await (await open_vault(store, "new")).get("OLD") == "hunter2"
 
 
@@ -140,7 +140,7 @@ async def test_a_secret_that_is_stored_meanwhile_is_not_lost(store: MemoryStore,
 
 async def test_where_others_never_stop_changing_secrets_the_rotation_gives_up(store: MemoryStore, vault: Vault) -> None:
     class Restless(MemoryStore):
-        async def change_vault(self, *given: object) -> None:
+        async def change_vault(self, *given: object, **more: object) -> None:
             raise ConflictError("changed")
 
     restless = Restless()
@@ -189,7 +189,7 @@ async def test_a_key_that_does_not_fit_is_derived_once_and_not_for_every_use(
         with pytest.raises(VaultError):
             await vault.get("A")
     assert derived == [b"old"]
-    assert await vault.verify() == ["A", "B", "C"]
+    assert [*await vault.verify()] == ["A", "B", "C"]
 
 
 async def test_a_row_of_an_earlier_key_is_read_with_the_passphrase_before(store: MemoryStore, vault: Vault) -> None:
@@ -203,7 +203,7 @@ async def test_a_row_of_an_earlier_key_is_read_with_the_passphrase_before(store:
         await alone.get("A")
     both = await open_vault(store, "new", others=lambda: ["wrong", "old"])
     assert await both.get("A") == "value of A"
-    assert await both.verify() == []
+    assert await both.verify() == {}
     await rotate(both, "third")
     assert await (await open_vault(store, "third")).get("A") == "value of A"
 

@@ -70,7 +70,7 @@ async def test_a_reopened_vault_reads_what_was_set(store: MemoryStore, vault: Va
     assert await again.get("TOKEN") == "s3cret ä\0"
     assert await again.get("EMPTY") == ""
     assert await again.list() == ["EMPTY", "TOKEN"]
-    assert await again.verify() == []
+    assert await again.verify() == {}
 
 
 async def test_two_vaults_of_one_passphrase_share_no_key(store: MemoryStore, vault: Vault) -> None:
@@ -119,7 +119,7 @@ async def test_a_bad_name_is_refused(store: MemoryStore, vault: Vault, name: str
 
 async def test_names_and_values_up_to_the_limits_are_taken(vault: Vault) -> None:
     await vault.set("_" + "a.-9" * 31 + "bcd", "ä" * (MAX_VALUE // 2))
-    assert await vault.verify() == []
+    assert await vault.verify() == {}
 
 
 @pytest.mark.parametrize("value", ["hunter2" + "x" * MAX_VALUE, "hunter2\ud800", b"hunter2", 7, None])
@@ -146,8 +146,8 @@ async def test_a_damaged_blob_is_refused_and_named(store: MemoryStore, vault: Va
     with pytest.raises(VaultError, match="BAD") as caught:
         await again.get("BAD")
     assert not caught.value.retryable
-    assert await again.verify() == ["BAD"]
-    assert await vault.verify() == ["BAD"], "verifying looks past the cache"
+    assert [*await again.verify()] == ["BAD"]
+    assert [*await vault.verify()] == ["BAD"], "verifying looks past the cache"
 
 
 async def test_swapped_rows_are_noticed(store: MemoryStore, vault: Vault) -> None:
@@ -171,7 +171,7 @@ async def test_legacy_blobs_are_read_and_written_anew(store: MemoryStore) -> Non
     await vault.set("OLD", "value")
     row = await store.secret("OLD")
     assert row is not None
-    assert row.value.startswith(b"OPV1")
+    assert row.value.startswith(b"OPV2")
 
 
 @pytest.mark.parametrize("blob", [b"", b"short", legacy_blob("another", "x")], ids=["empty", "short", "foreign"])

@@ -109,6 +109,11 @@ class World:
     the files inside that hold the canary and did not before.
     """
 
+    DIRECTORIES = ("", "in", "in/sub", "in/sub/deep", "in/private", "in/home", "in2", "ro", "out", "out/dir", "out/empty", "out/sub",
+                   "out/sub/deep")  # fmt: skip
+    CANARIES = ("out/canary.txt", "out/dir/deep.txt", "out/sub/b.txt", "out/sub/deep/f", "in2/canary.txt", "in/private/key.txt",
+                "in/denied.txt", "in/home/opcode.db")  # fmt: skip
+    OWN = ("in/a.txt", "in/sub/b.txt", "in/sub/deep/f", "ro/r.txt")
     PROTECTED = ("out", "in2", "in/private", "in/denied.txt", "in/home", "ro")
 
     def __init__(self, root):
@@ -118,13 +123,12 @@ class World:
     def make(self):
         """Make everything anew."""
         shutil.rmtree(self.root, ignore_errors=True)
-        for name in ("in/sub/deep", "in/private", "in/home", "in2", "ro", "out/dir", "out/empty", "out/sub/deep"):
-            (self.root / name).mkdir(parents=True)
-        for name in ("out/canary.txt", "out/dir/deep.txt", "out/sub/b.txt", "out/sub/deep/f", "in2/canary.txt", "in/private/key.txt",
-                     "in/denied.txt", "in/home/opcode.db"):  # fmt: skip
-            (self.root / name).write_text(CANARY)
-        for name in ("in/a.txt", "in/sub/b.txt", "in/sub/deep/f", "ro/r.txt"):
-            (self.root / name).write_text("inside")
+        for name in self.DIRECTORIES:
+            os.mkdir(f"{self.root}/{name}")  # noqa: PTH102  (made anew a thousand times)
+        for content, names in ((CANARY, self.CANARIES), ("inside", self.OWN)):
+            for name in names:
+                with open(f"{self.root}/{name}", "w") as file:  # noqa: PTH123
+                    file.write(content)
 
     def rules(self, kind):
         """Return rules that allow the inside, or that deny what is protected and allow everything else."""

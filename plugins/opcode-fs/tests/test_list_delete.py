@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -105,13 +106,53 @@ def test_a_walk_has_a_limit_of_depth(fs, area):
 
 
 @pytest.mark.usefixtures("permissions")
-@pytest.mark.parametrize("mode", [0, 0o100, 0o400])
+@pytest.mark.parametrize("mode", [0, 0o100])
 def test_an_unreadable_directory_is_skipped_and_reported(fs, tree, mode):
     (tree / "sub").chmod(mode)
     answer = fs("list", path=tree, recursive=True)
     (tree / "sub").chmod(0o755)
     assert names(answer) == ["a.txt", "sub"]
     assert answer["errors"] == [{"path": str(tree / "sub"), "message": "permission denied", "errno": "EACCES"}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="to read names is to go through elsewhere")
+@pytest.mark.usefixtures("permissions")
+@pytest.mark.parametrize("recursive", [False, True])
+def test_what_may_not_be_looked_at_is_listed_with_what_is_known(fs, tree, recursive):
+    (tree / "sub" / "inner").mkdir()
+    (tree / "sub").chmod(0o400)
+    answer = fs("list", path=tree / "sub", recursive=recursive)
+    whole = fs("list", path=tree, recursive=True)
+    assert fs.fails("delete", path=tree, recursive=True).details["errno"] == "EACCES"
+    (tree / "sub").chmod(0o755)
+    known = [("b.txt", False, False), ("inner", True, False), ("link", False, True)]
+    assert [(entry["name"], entry["is_dir"], entry["is_symlink"]) for entry in answer["entries"]] == known
+    assert {(entry["size"], entry["modified_at"]) for entry in answer["entries"]} == {(None, None)}
+    unread = {"path": str(tree / "sub" / "inner"), "message": "permission denied", "errno": "EACCES"}
+    assert answer["errors"] == ([unread] if recursive else [])
+    assert (names(whole), whole["errors"]) == (["a.txt", "sub", "b.txt", "inner", "link"], [unread])
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize(("error", "left"), [
+    (errno.ENOENT, ["a", "c"]), (errno.ESTALE, ["a", "c"]), (errno.EACCES, ["a", "b", "c"]), (errno.ENOTCONN, ["a", "b", "c"]),
+])  # fmt: skip
+def test_one_entry_that_vanishes_or_cannot_be_looked_at_does_not_fail_the_rest(
+    fs, area, monkeypatch, recursive, error, left
+):
+    for name in "abc":
+        (area / name).write_text("x")
+    look = os.stat
+
+    def failing(path, **how):
+        if path == "b" and "dir_fd" in how:
+            raise OSError(error, os.strerror(error))
+        return look(path, **how)
+
+    monkeypatch.setattr(os, "stat", failing)
+    answer = fs("list", path=area, recursive=recursive)
+    assert (names(answer), answer["errors"]) == (left, [])
+    assert [entry["size"] for entry in answer["entries"]] == [None if name == "b" else 1 for name in left]
 
 
 @pytest.mark.skipif(not (hasattr(os, "O_PATH") or hasattr(os, "O_SEARCH")), reason="to go through is to read here")

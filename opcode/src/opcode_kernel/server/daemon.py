@@ -55,6 +55,7 @@ async def _serve(settings: Settings, sock: socket.socket, reload: Callable[[], S
     from opcode_kernel.server.app import Application
     from opcode_kernel.server.engines import open_daemon_engine
     from opcode_kernel.server.http_server import http_server
+    from opcode_kernel.server.secret_audit import keep_bounded
 
     log = logs.get_logger()
     stop = anyio.Event()
@@ -68,6 +69,7 @@ async def _serve(settings: Settings, sock: socket.socket, reload: Callable[[], S
                 current.serve(engine)
                 _say_ready(settings, engine)
                 tasks.start_soon(_say_isolation, engine)
+                tasks.start_soon(keep_bounded, engine.store, settings.vault_audit_days)
                 gc.collect()
                 gc.freeze()
                 # Runs leave cyclic garbage in small pieces; looking at it less often costs nothing (docs/speed.md).

@@ -108,8 +108,8 @@ async def rekey_vault(settings: Settings) -> int:
         return await rekey(vault, agent_id=AGENT)
 
 
-async def verify_vault(settings: Settings) -> tuple[int, Sequence[str]]:
-    """Return how many secrets there are, and the names of those that cannot be read."""
+async def verify_vault(settings: Settings) -> tuple[int, dict[str, str]]:
+    """Return how many secrets there are, and what is wrong with those that cannot be read, by name."""
     async with open_vault_of(settings) as vault:
         return len(await vault.list()), await vault.verify()
 

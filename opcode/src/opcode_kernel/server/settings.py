@@ -45,6 +45,7 @@ READERS: dict[str, Reader] = {
     "max_body_bytes": kinds.size,
     "shutdown_grace": kinds.seconds,
     "vault_optional": kinds.flag,
+    "vault_audit_days": kinds.whole(1, 36_500),
 }
 
 #: Settings whose values may hold what nobody else should see.
@@ -87,6 +88,7 @@ class Settings:
     max_body_bytes: int = 4 << 20
     shutdown_grace: float = 10.0
     vault_optional: bool = False
+    vault_audit_days: int = 90
     vault_key: str | None = field(default=None, repr=False)
     #: The same passphrase and those around it, with the files they came from.
     vault_keys: VaultKeys = field(default_factory=VaultKeys, repr=False)

@@ -16,6 +16,7 @@ from opcode_kernel.server.calls import open_calls
 from opcode_kernel.server.client import unreachable
 from opcode_kernel.server.engines import open_engine_at
 from opcode_kernel.server.mcp import ToolServer, build_server
+from opcode_kernel.server.secret_audit import keep_bounded
 from opcode_kernel.server.sessions import CONNECTION, Sessions
 from opcode_kernel.server.settings import Settings
 from opcode_kernel.server.tools import collect_tools
@@ -34,6 +35,7 @@ async def serve_stdio(settings: Settings, db: str) -> None:
             handlers = ToolServer(sessions, calls, tool_names=settings.tool_names)
             handlers.install(collect_tools(engine, sessions))
             tasks.start_soon(_stop_on_signal, stop)
+            tasks.start_soon(keep_bounded, engine.store, settings.vault_audit_days)
             tasks.start_soon(_speak, build_server(handlers), hung_up, stop)
             await stop.wait()
             sessions.close(_CONNECTION)

@@ -1,7 +1,8 @@
 """The passphrases of the vault: taken out of the environment at the start, each given as it is or as a file.
 
 Three may be given: the one that holds, the one to rotate to, and the one that held before. Taking one out also wipes it from
-the memory in which the process was given it, for there every program of the same user can read it (`/proc/PID/environ`).
+the memory in which the process was given it, which the system shows to others (`/proc/PID/environ`), and from then on no
+program of the same user can look into this process.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from opcode_kernel.errors import SettingsError
 from opcode_kernel.plugin.policy import Policy
+from opcode_kernel.server.own_memory import hide_memory
 
 CURRENT, NEW, PREVIOUS = "OPCODE_VAULT_KEY", "OPCODE_VAULT_KEY_NEW", "OPCODE_VAULT_KEY_PREVIOUS"
 #: Every variable that may hold a passphrase, or name the file that does.
@@ -50,10 +52,10 @@ def take_vault_keys(environ: MutableMapping[str, str]) -> VaultKeys:
     Raises:
         SettingsError: one is given twice, or its file cannot be read or is empty; the environment is clean all the same.
     """
-    if environ is os.environ:
-        for name in VARIABLES:
-            if name in environ:
-                _wipe(name)
+    if environ is os.environ and (given_here := [name for name in VARIABLES if name in environ]):
+        hide_memory()
+        for name in given_here:
+            _wipe(name)
     taken = {name: environ.pop(name, "") for name in VARIABLES}
     given: dict[str, str | None] = {}
     files: list[tuple[str, Path]] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from opcode_kernel.store.base import PluginRow, SecretRow, SecretUse
-from opcode_kernel.store.secrets import VAULT, Bound, vault_changed
+from opcode_kernel.store.secrets import VAULT, vault_changed
 
 T = TypeVar("T")
 
@@ -28,17 +28,17 @@ class SmallTables:
         """See `Store.set_meta`."""
         self._meta[key] = value
 
-    async def put_secret(self, row: SecretRow, *, under: str | None = None, keep: Sequence[Bound] = ()) -> None:
+    async def put_secret(
+        self, row: SecretRow, *, under: str | None = None, before: SecretRow | None = None, use: SecretUse | None = None
+    ) -> None:
         """See `SecretTable.put_secret`."""
-        if under is not None and self._meta.get(VAULT) != under:
-            raise vault_changed()
         known = self._secrets.get(row.name)
-        if known is None:
-            self._secrets[row.name] = row._replace(version=1)
-            return
-        row = row._replace(created_at=known.created_at, version=known.version + 1)
-        templates, hosts = (known if bound in keep else row for bound in ("templates", "hosts"))
-        self._secrets[row.name] = row._replace(templates=templates.templates, hosts=hosts.hosts)
+        if under is not None and (self._meta.get(VAULT) != under or _bounds(known) != _bounds(before)):
+            raise vault_changed()
+        if known is not None:
+            row = row._replace(created_at=known.created_at)
+        self._secrets[row.name] = row._replace(version=1 if known is None else known.version + 1)
+        self._add_use(use)
 
     async def secret(self, name: str) -> SecretRow | None:
         """See `SecretTable.secret`."""
@@ -48,13 +48,16 @@ class SmallTables:
         """See `SecretTable.secrets`."""
         return [self._secrets[name] for name in sorted(self._secrets)]
 
-    async def delete_secret(self, name: str) -> bool:
+    async def delete_secret(self, name: str, use: SecretUse | None = None) -> bool:
         """See `SecretTable.delete_secret`."""
-        return self._secrets.pop(name, None) is not None
+        existed = self._secrets.pop(name, None) is not None
+        self._add_use(use if existed else None)
+        return existed
 
     async def change_vault(
-        self, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None = None
-    ) -> None:
+        self, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None = None,
+        use: SecretUse | None = None,
+    ) -> None:  # fmt: skip
         """See `SecretTable.change_vault`."""
         stored = {row.name: row.value for row in self._secrets.values()}
         if self._meta.get(VAULT) != before or (rows is not None and {old.name: old.value for old, _ in rows} != stored):
@@ -62,10 +65,21 @@ class SmallTables:
         self._meta[VAULT] = after
         for old, new in rows or ():
             self._secrets[old.name] = self._secrets[old.name]._replace(value=new.value, key_id=new.key_id)
+        self._add_use(use)
 
     async def add_secret_uses(self, uses: Sequence[SecretUse]) -> None:
         """See `SecretTable.add_secret_uses`."""
         self._secret_uses += uses
+
+    def _add_use(self, use: SecretUse | None) -> None:
+        self._secret_uses += [] if use is None else [use]
+
+    async def prune_secret_uses(self, *, before: int, keep: int, at_once: int) -> int:
+        """See `SecretTable.prune_secret_uses`."""
+        oldest, spare = self._secret_uses[:at_once], len(self._secret_uses) - keep
+        kept = [use for place, use in enumerate(oldest) if use.at >= before and place >= spare]
+        self._secret_uses[:at_once] = kept
+        return len(oldest) - len(kept)
 
     async def secret_uses(self, *, name: str | None = None, limit: int = 100) -> list[SecretUse]:
         """See `SecretTable.secret_uses`."""
@@ -83,6 +97,10 @@ class SmallTables:
     async def delete_plugin(self, id: str) -> bool:
         """See `PluginTable.delete_plugin`."""
         return self._plugins.pop(id, None) is not None
+
+
+def _bounds(row: SecretRow | None) -> object:
+    return None if row is None else (row.templates, row.hosts)
 
 
 def page(rows: Iterable[T], limit: int, offset: int = 0) -> list[T]:

@@ -140,4 +140,13 @@ def plugin_of(values: Sequence[Any]) -> PluginRow:
 
 def secret_of(values: Sequence[Any]) -> SecretRow:
     """Read a secret from its columns."""
-    return SecretRow._make((*values[:6], *(tuple(_json(text) or ()) for text in values[6:])))
+    return SecretRow._make((*values[:6], *(bound_of(text) for text in values[6:])))
+
+
+def bound_of(text: str | None) -> tuple[str, ...]:
+    """Read a bound of a secret; what is no list of names reads as one name that nothing has."""
+    try:
+        names = [] if text is None else decode(text)
+    except (ValueError, RecursionError):
+        names = None
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ("\0",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from opcode_kernel.errors import ConflictError
 
@@ -11,15 +11,11 @@ from opcode_kernel.errors import ConflictError
 VAULT = "vault"
 
 
-#: What says where alone a secret may be used.
-Bound = Literal["templates", "hosts"]
-
-
 class SecretRow(NamedTuple):
     """One encrypted secret. `key_id` names the key it is under, None for the format of the original.
 
     `version` counts the values it has had; the store counts. `templates` and `hosts` say where alone it may be used;
-    empty means anywhere.
+    empty means anywhere. They are authenticated with the value, so who can write here still cannot widen them.
     """
 
     name: str
@@ -50,14 +46,16 @@ class SecretUse(NamedTuple):
 class SecretTable(Protocol):
     """The part of a `Store` that is about secrets."""
 
-    async def put_secret(self, row: SecretRow, *, under: str | None = None, keep: Sequence[Bound] = ()) -> None:
+    async def put_secret(
+        self, row: SecretRow, *, under: str | None = None, before: SecretRow | None = None, use: SecretUse | None = None
+    ) -> None:
         """Insert or replace a secret; `created_at` of an existing one is kept, its `version` grows by one.
 
-        `under` are the vault's parameters that the value was encrypted with. The bounds to `keep` stay as they are stored:
-        who changes only the value must not lift one that somebody else has just set.
+        `under` are the vault's parameters that the value was encrypted with, and `before` is the secret whose bounds the
+        new ones were worked out from, None for none. `use` is written down with the change.
 
         Raises:
-            ConflictError: they are not the ones that are stored; nothing is written.
+            ConflictError: other parameters or bounds are stored by now; nothing is written.
         """
         ...
 
@@ -69,16 +67,17 @@ class SecretTable(Protocol):
         """Return all secrets, sorted by name."""
         ...
 
-    async def delete_secret(self, name: str) -> bool:
-        """Delete a secret; tells whether it existed."""
+    async def delete_secret(self, name: str, use: SecretUse | None = None) -> bool:
+        """Delete a secret, and write that down with it; tells whether it existed."""
         ...
 
     async def change_vault(
-        self, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None = None
-    ) -> None:
+        self, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None = None,
+        use: SecretUse | None = None,
+    ) -> None:  # fmt: skip
         """Replace the vault's parameters and re-encrypted secrets (old and new row of each) in one transaction.
 
-        `before` is None for a vault that is made. Only `value` and `key_id` of a row change.
+        `before` is None for a vault that is made. Only `value` and `key_id` of a row change. `use` is written down too.
 
         Raises:
             ConflictError: what is stored is not what was given as old; nothing is written.
@@ -87,6 +86,13 @@ class SecretTable(Protocol):
 
     async def add_secret_uses(self, uses: Sequence[SecretUse]) -> None:
         """Write down what was done with secrets."""
+        ...
+
+    async def prune_secret_uses(self, *, before: int, keep: int, at_once: int) -> int:
+        """Forget uses from before that time (microseconds UTC), and all but the newest `keep`; returns how many.
+
+        Looks at the oldest `at_once` only, so that nobody waits for long; as many as that means: ask again.
+        """
         ...
 
     async def secret_uses(self, *, name: str | None = None, limit: int = 100) -> list[SecretUse]:

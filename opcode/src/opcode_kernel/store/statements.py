@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from opcode_kernel.store.base import AgentRow, PluginRow, SecretRow, SecretUse
-from opcode_kernel.store.rows import plugin_values, secret_values
-from opcode_kernel.store.secrets import VAULT, Bound, vault_changed
+from opcode_kernel.store.rows import bound_of, plugin_values, secret_values
+from opcode_kernel.store.secrets import VAULT, vault_changed
 
 _SAVE_TEMPLATE = """
     INSERT INTO templates (name, version, description, definition, input_schema, output_schema, triggers, agent_id,
@@ -25,10 +25,13 @@ _PUT_ENCRYPTED = """
     INSERT INTO secrets (name, value, created_at, updated_at, key_id, version, templates, hosts)
     VALUES (?1, ?2, ?3, ?4, ?5, 1, ?7, ?8)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at,
-        key_id = excluded.key_id, version = version + 1, templates = iif(?9, templates, excluded.templates),
-        hosts = iif(?10, hosts, excluded.hosts)"""
+        key_id = excluded.key_id, version = version + 1, templates = excluded.templates, hosts = excluded.hosts"""
 _ADD_USE = """
     INSERT INTO secret_uses (at, name, action, agent_id, run_id, template, step_id) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_PRUNE_USES = """
+    DELETE FROM secret_uses WHERE id IN (
+        SELECT id FROM (SELECT id, at FROM secret_uses ORDER BY id LIMIT :at_once)
+        WHERE at < :before OR id <= (SELECT max(id) FROM secret_uses) - :keep)"""
 _PUT_PLUGIN = """
     INSERT INTO plugins (id, name, type, config, status, last_health_check, error_message, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -53,17 +56,24 @@ def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute(_SET_META, (key, value))
 
 
-def put_secret(connection: sqlite3.Connection, row: SecretRow, under: str | None, keep: Sequence[Bound]) -> None:
-    """Insert or replace a secret, its creation time kept, and its bounds if asked."""
-    if under is not None and _parameters(connection) != under:
-        raise vault_changed()
+def put_secret(
+    connection: sqlite3.Connection, row: SecretRow, under: str | None, before: SecretRow | None, use: SecretUse | None
+) -> None:
+    """Insert or replace a secret, its creation time kept, unless what it was worked out from has changed."""
+    if under is not None:
+        found = connection.execute("SELECT templates, hosts FROM secrets WHERE name = ?", (row.name,)).fetchone()
+        bounds = None if found is None else tuple(map(bound_of, found))
+        if _parameters(connection) != under or bounds != (None if before is None else (before.templates, before.hosts)):
+            raise vault_changed()
     _leave_no_trace(connection)
-    connection.execute(_PUT_ENCRYPTED, (*secret_values(row), "templates" in keep, "hosts" in keep))
+    connection.execute(_PUT_ENCRYPTED, secret_values(row))
+    _add_use(connection, use)
 
 
 def change_vault(
-    connection: sqlite3.Connection, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None
-) -> None:
+    connection: sqlite3.Connection, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None,
+    use: SecretUse | None,
+) -> None:  # fmt: skip
     """Replace the vault's parameters and the secrets under them, unless somebody else changed either."""
     if _parameters(connection) != before:
         raise vault_changed()
@@ -75,6 +85,7 @@ def change_vault(
     set_meta(connection, VAULT, after)
     for old, new in rows or ():
         connection.execute("UPDATE secrets SET value = ?, key_id = ? WHERE name = ?", (new.value, new.key_id, old.name))
+    _add_use(connection, use)
 
 
 def _leave_no_trace(connection: sqlite3.Connection) -> None:
@@ -87,15 +98,28 @@ def _parameters(connection: sqlite3.Connection) -> str | None:
     return None if found is None else str(found[0])
 
 
-def delete_secret(connection: sqlite3.Connection, name: str) -> bool:
-    """Delete a secret and tell whether it existed."""
+def delete_secret(connection: sqlite3.Connection, name: str, use: SecretUse | None) -> bool:
+    """Delete a secret and tell whether it existed; only then is it written down."""
     _leave_no_trace(connection)
-    return connection.execute("DELETE FROM secrets WHERE name = ?", (name,)).rowcount > 0
+    existed = connection.execute("DELETE FROM secrets WHERE name = ?", (name,)).rowcount > 0
+    if existed:
+        _add_use(connection, use)
+    return existed
 
 
 def add_secret_uses(connection: sqlite3.Connection, uses: Sequence[SecretUse]) -> None:
     """Write down what was done with secrets."""
     connection.executemany(_ADD_USE, uses)
+
+
+def _add_use(connection: sqlite3.Connection, use: SecretUse | None) -> None:
+    if use is not None:
+        connection.execute(_ADD_USE, use)
+
+
+def prune_secret_uses(connection: sqlite3.Connection, before: int, keep: int, at_once: int) -> int:
+    """Forget the oldest uses and tell how many."""
+    return connection.execute(_PRUNE_USES, {"before": before, "keep": keep, "at_once": at_once}).rowcount
 
 
 def put_plugin(connection: sqlite3.Connection, row: PluginRow) -> None:

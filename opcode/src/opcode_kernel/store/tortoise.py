@@ -19,7 +19,6 @@ from opcode_kernel.store import rows, statements
 from opcode_kernel.store.base import AgentRow, PluginRow, RunWrite, SecretRow, SecretUse, TemplateRow
 from opcode_kernel.store.fairness import FairShare
 from opcode_kernel.store.reads import ReadSide
-from opcode_kernel.store.secrets import Bound
 from opcode_kernel.store.sqlite import Durability, locate, open_writer
 from opcode_kernel.store.unit import Unit
 from opcode_kernel.store.writer import Outcome, Work, Writer
@@ -115,24 +114,34 @@ class SqlStore(ReadSide):
         """See `Store.set_meta`."""
         await self._write(lambda connection: statements.set_meta(connection, key, value))
 
-    async def put_secret(self, row: SecretRow, *, under: str | None = None, keep: Sequence[Bound] = ()) -> None:
+    async def put_secret(
+        self, row: SecretRow, *, under: str | None = None, before: SecretRow | None = None, use: SecretUse | None = None
+    ) -> None:
         """See `SecretTable.put_secret`."""
-        await self._write(lambda connection: statements.put_secret(connection, row, under, keep))
+        await self._write(lambda connection: statements.put_secret(connection, row, under, before, use))
 
-    async def delete_secret(self, name: str) -> bool:
+    async def delete_secret(self, name: str, use: SecretUse | None = None) -> bool:
         """See `SecretTable.delete_secret`."""
-        existed: bool = await self._write(lambda connection: statements.delete_secret(connection, name))
+        existed: bool = await self._write(lambda connection: statements.delete_secret(connection, name, use))
         return existed
 
     async def change_vault(
-        self, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None = None
-    ) -> None:
+        self, before: str | None, after: str, rows: Sequence[tuple[SecretRow, SecretRow]] | None = None,
+        use: SecretUse | None = None,
+    ) -> None:  # fmt: skip
         """See `SecretTable.change_vault`."""
-        await self._write(lambda connection: statements.change_vault(connection, before, after, rows))
+        await self._write(lambda connection: statements.change_vault(connection, before, after, rows, use))
 
     async def add_secret_uses(self, uses: Sequence[SecretUse]) -> None:
         """See `SecretTable.add_secret_uses`."""
         await self._write(lambda connection: statements.add_secret_uses(connection, uses))
+
+    async def prune_secret_uses(self, *, before: int, keep: int, at_once: int) -> int:
+        """See `SecretTable.prune_secret_uses`."""
+        gone: int = await self._write(
+            lambda connection: statements.prune_secret_uses(connection, before, keep, at_once)
+        )
+        return gone
 
     async def put_plugin(self, row: PluginRow) -> None:
         """See `PluginTable.put_plugin`."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from opcode_fs.failures import check_cancelled, shown
+from opcode_fs.failures import shown
 from opcode_fs.glob import Glob, compile_glob
-from opcode_fs.tree import Budget, Entry, walk
+from opcode_fs.tree import Budget, Entry, look, walk
 from opcode_kernel import Directory, Json, PathGuard, PathRules
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +28,7 @@ def timestamp(info: os.stat_result) -> str:
 
 
 class Listing:
-    """Lists a directory under the name it was given; entries that may not be read are left out."""
+    """Lists a directory under the name it was given; entries that the rules hide are left out."""
 
     def __init__(self, guard: PathGuard, rules: PathRules, root: Directory, absolute: str) -> None:
         self._guard = guard
@@ -48,15 +48,14 @@ class Listing:
 
     def _first(self, glob: Glob | None, count: int) -> Iterator[Entry]:
         """Yield the first entries of the directory alone, however many there are, without keeping all of them."""
-        names = (name for name in self._root.names() if glob is None or glob.matches(name))
-        return iter(heapq.nsmallest(count, self._looked_at(names), key=lambda entry: entry.relative))
+        kinds = (each for each in self._root.kinds() if glob is None or glob.matches(each[0]))
+        return iter(heapq.nsmallest(count, self._looked_at(kinds), key=lambda entry: entry.relative))
 
-    def _looked_at(self, names: Iterator[str]) -> Iterator[Entry]:
-        for name in names:
-            check_cancelled()
-            place = self._root.place(name)
-            if place.info is not None and self._guard.allows("read", place):
-                yield Entry(place, name, place.info)
+    def _looked_at(self, kinds: Iterator[tuple[str, int]]) -> Iterator[Entry]:
+        for name, kind in kinds:
+            entry = look(self._root, "", name, kind)
+            if entry is not None and self._guard.allows("read", entry.place):
+                yield entry
 
     def _below(self, glob: Glob | None, levels: int | None) -> Iterator[Entry]:
         entries = walk(
@@ -81,8 +80,8 @@ class Listing:
         return {
             "name": shown(entry.place.name),
             "path": self._path(entry),
-            "size": entry.info.st_size,
-            "modified_at": timestamp(entry.info),
+            "size": entry.info.st_size if entry.seen else None,
+            "modified_at": timestamp(entry.info) if entry.seen else None,
             "is_dir": stat.S_ISDIR(entry.info.st_mode),
             "is_symlink": stat.S_ISLNK(entry.info.st_mode),
         }

@@ -129,8 +129,8 @@ class ListEntry(TypedDict):
 
     name: str
     path: str
-    size: ByteCount
-    modified_at: Timestamp
+    size: Annotated[int | None, Param("bytes; null where this user may not look at the entry", ge=0)]
+    modified_at: Annotated[str | None, Param("RFC 3339, UTC, whole seconds; null where size is")]
     is_dir: Annotated[bool, Param("whether it is a directory")]
     is_symlink: Annotated[bool, Param("whether it is a symbolic link")]
 

@@ -60,11 +60,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something met on a walk. Its place is usable until the walk goes on."""
+    """Something met on a walk. Its place is usable until the walk goes on.
+
+    What is not `seen` may not be looked at: `info` holds its type, as far as the directory above it says that.
+    """
 
     place: Place
     relative: str
     info: os.stat_result
+    seen: bool = True
 
     @property
     def depth(self) -> int:
@@ -78,21 +82,41 @@ def children(directory: Directory, budget: Budget) -> Iterator[Place]:
     Raises:
         OSError: at once, where the directory may not be read or not be searched.
     """
-    names = []
-    for name in directory.names():
-        budget.count_entry()
-        names.append(name)
-    places = _places(directory, sorted(names))
+    places = _places(directory, _names(directory, budget))
     first = next(places, None)
     return iter(()) if first is None else chain((first,), places)
 
 
-def _places(directory: Directory, names: list[str]) -> Iterator[Place]:
-    for name in names:
+def _names(directory: Directory, budget: Budget) -> list[tuple[str, int]]:
+    names = []
+    for each in directory.kinds():
+        budget.count_entry()
+        names.append(each)
+    return sorted(names)
+
+
+def _places(directory: Directory, names: list[tuple[str, int]]) -> Iterator[Place]:
+    for name, _ in names:
         check_cancelled()
         place = directory.place(name)
         if place.info is not None:  # else deleted since the names were read
             yield place
+
+
+def look(directory: Directory, prefix: str, name: str, kind: int) -> Entry | None:
+    """Return what a name in a directory is, as far as that may be known; None for what has vanished.
+
+    `kind` is what the directory itself says, see `Directory.kinds`.
+    """
+    check_cancelled()
+    try:
+        place = directory.place(name)
+    except OSError as error:
+        if error.errno == errno.ESTALE:  # what a server of files says of a file that was deleted
+            return None
+        info = os.stat_result((kind, *(0,) * 9))
+        return Entry(Place(directory, name, info), prefix + name, info, seen=False)
+    return None if place.info is None else Entry(place, prefix + name, place.info)
 
 
 def walk(
@@ -107,43 +131,48 @@ def walk(
     """Yield what is below a directory in lexical order, a directory before its contents.
 
     What `admit` says no to is neither yielded nor entered. `unreadable` is told of a subdirectory that cannot be
-    opened; without it, that is an error.
+    opened, and then entries that may not be looked at are yielded too; without it, either is an error.
 
     Raises:
         ActionError: `EXECUTION_ERROR` past the limits of the budget, and whatever `admit` raises.
     """
-    levels: list[tuple[Directory, str, Iterator[Place]]] = [(root, "", children(root, budget))]
+    below = _seen if unreadable is None else _all
+    levels: list[tuple[Directory, Iterator[Entry]]] = [(root, below(root, "", budget))]
     try:
         while levels:
-            directory, prefix, places = levels[-1]
-            place = next(places, None)
-            if place is None:
+            directory, entries = levels[-1]
+            entry = next(entries, None)
+            if entry is None:
                 levels.pop()
                 if levels:
                     directory.close()
                 continue
-            if place.info is None or not admit(place):
+            if not admit(entry.place):
                 continue
-            entry = Entry(place, prefix + place.name, place.info)
             yield entry
-            if not (place.is_dir and descend(entry)):
+            if not (entry.place.is_dir and descend(entry)):
                 continue
             budget.check_depth(entry.depth + 1)
             try:
-                levels.append(_level(guard, entry, budget))
+                inner = guard.enter("read", entry.place)
+                try:
+                    levels.append((inner, below(inner, f"{entry.relative}/", budget)))
+                except BaseException:
+                    inner.close()
+                    raise
             except OSError as error:
                 if unreadable is None:
-                    raise os_failure("read directory", place.path, error.errno or errno.EIO) from error
+                    raise os_failure("read directory", entry.place.path, error.errno or errno.EIO) from error
                 unreadable(entry, error)
     finally:
-        for directory, _, _ in levels[1:]:
+        for directory, _ in levels[1:]:
             directory.close()
 
 
-def _level(guard: PathGuard, entry: Entry, budget: Budget) -> tuple[Directory, str, Iterator[Place]]:
-    directory = guard.enter("read", entry.place)
-    try:
-        return directory, f"{entry.relative}/", children(directory, budget)
-    except BaseException:
-        directory.close()
-        raise
+def _seen(directory: Directory, prefix: str, budget: Budget) -> Iterator[Entry]:
+    return (Entry(place, prefix + place.name, place.info) for place in children(directory, budget) if place.info)
+
+
+def _all(directory: Directory, prefix: str, budget: Budget) -> Iterator[Entry]:
+    entries = (look(directory, prefix, *each) for each in _names(directory, budget))
+    return (entry for entry in entries if entry is not None)

@@ -61,13 +61,30 @@ class Directory:
 
     def names(self) -> Iterator[str]:
         """Yield the names in this directory in no order."""
-        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.descriptor)
+        return (name for name, _ in self.kinds())
+
+    def kinds(self) -> Iterator[tuple[str, int]]:
+        """Yield the names in this directory in no order, each with what the listing itself says of it.
+
+        That is `stat.S_IFDIR` or `stat.S_IFLNK`; 0 for anything else, and where it does not say.
+        """
+        descriptor = self._open_for_names()
         try:
             with os.scandir(descriptor) as found:
                 for each in found:
-                    yield each.name
+                    yield each.name, _kind(each)
         finally:
             os.close(descriptor)
+
+    def _open_for_names(self) -> int:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            return os.open(".", flags, dir_fd=self.descriptor)
+        except PermissionError:
+            # To go through it takes another right than to read its names, and this way takes only the latter.
+            with suppress(FileNotFoundError):
+                return os.open(f"/proc/self/fd/{self.descriptor}", flags)
+            raise
 
     def sync(self) -> None:
         """Make names in this directory outlive a power loss, where the file system and the rights allow it."""
@@ -214,6 +231,15 @@ class Place:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _kind(entry: os.DirEntry[str]) -> int:
+    try:
+        if entry.is_symlink():
+            return stat.S_IFLNK
+        return stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else 0
+    except OSError:  # a file system whose listings do not say, and an entry that may not be looked at
+        return 0
 
 
 def _status(directory: Directory, name: str) -> os.stat_result | None:

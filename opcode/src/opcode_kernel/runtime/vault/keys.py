@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from opcode_kernel.errors import VaultError
 
-MAGIC = b"OPV1"
+MAGIC, _FORMER_MAGIC = b"OPV2", b"OPV1"
 ID, NONCE, TAG = 4, 12, 16
 KEY = 32
 
@@ -43,22 +45,33 @@ class Key:
     id: bytes
     cipher: AESGCM
 
-    def seal(self, name: str, plain: bytes) -> bytes:
-        """Return the blob for a value."""
+    def seal(self, name: str, plain: bytes, *bounds: Sequence[str]) -> bytes:
+        """Return the blob for a value that has that name and these bounds."""
         nonce = os.urandom(NONCE)
-        return MAGIC + self.id + nonce + self.cipher.encrypt(nonce, plain, name.encode())
+        return MAGIC + self.id + nonce + self.cipher.encrypt(nonce, plain, _bound(name, bounds))
 
-    def open(self, name: str, blob: bytes) -> bytes:
+    def open(self, name: str, blob: bytes, *bounds: Sequence[str]) -> bytes:
         """Return the value of a blob.
 
         Raises:
-            InvalidTag: it was sealed with another key or for another name, or it is damaged.
+            InvalidTag: it was sealed with another key, for another name or for other bounds, or it is damaged.
             VaultError: it is too short to be one.
         """
         head = len(MAGIC) + ID
         if len(blob) < head + NONCE + TAG:
             raise cut_short(name)
-        return self.cipher.decrypt(blob[head : head + NONCE], blob[head + NONCE :], name.encode())
+        bound = name.encode() if blob.startswith(_FORMER_MAGIC) else _bound(name, bounds)
+        return self.cipher.decrypt(blob[head : head + NONCE], blob[head + NONCE :], bound)
+
+
+def is_sealed(blob: bytes) -> bool:
+    """Tell whether a `Key` sealed a blob; else it is in the format of the original."""
+    return blob.startswith((MAGIC, _FORMER_MAGIC))
+
+
+def _bound(name: str, bounds: Sequence[Sequence[str]]) -> bytes:
+    """Return what is authenticated with a value. No name starts like this, so it is never what `OPV1` authenticates."""
+    return json.dumps([name, *map(list, bounds)]).encode()
 
 
 class Source(Protocol):

@@ -32,7 +32,7 @@ async def create(store: Store, sources: Sequence[Source]) -> Opened:
         VaultError: there are secrets already which that does not open.
     """
     rows = await store.secrets()
-    if any(row.value.startswith(keys.MAGIC) for row in rows):
+    if any(keys.is_sealed(row.value) for row in rows):
         raise VaultError("the vault's parameters are gone while secrets exist; restore a backup", retryable=False)
     first = sources[0]
     # Taken over from an older store: a mistyped passphrase must not become the one of the new vault.

@@ -62,6 +62,6 @@ def _read(file: Path) -> list[SecretRow]:
     except sqlite3.Error as error:
         raise StoreError(f"expected a database of the original with a table of secrets in {file}: {error}") from None
     rows = [SecretRow(str(name), value, 0, 0) for name, value in found if isinstance(value, bytes)]
-    if any(row.value.startswith(keys.MAGIC) for row in rows):
+    if any(keys.is_sealed(row.value) for row in rows):
         raise StoreError(f"expected secrets in the format of the original in {file}, found later ones")
     return rows

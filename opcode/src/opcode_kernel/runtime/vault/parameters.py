@@ -45,7 +45,7 @@ class Parameters:
             data: dict[str, Any] = json.loads(text)
             verifier = base64.b64decode(data["verifier"], validate=True)
             former = tuple(_derivation(each) for each in data.get("former", ()))
-            if data["version"] == 1 and verifier.startswith(keys.MAGIC):
+            if data["version"] == 1 and keys.is_sealed(verifier):
                 return cls(_derivation(data), verifier, former)
         except (ValueError, TypeError, KeyError, AttributeError):
             pass

@@ -54,12 +54,11 @@ async def _exchange(vault: Vault, source: Source, action: str, agent_id: str) ->
         parameters = Parameters.of(derivation, key, before.parameters)
         text = parameters.write()
         try:
-            await vault.store.change_vault(before.text, text, pairs)
+            await vault.store.change_vault(before.text, text, pairs, SecretUse(vault.now(), "*", action, agent_id))
         except ConflictError:
             await vault.refresh()  # somebody stored a secret, or even exchanged the key, while this was worked out
             continue
         vault.opened = Opened(text, parameters, source, key)
-        await vault.store.add_secret_uses([SecretUse(vault.now(), "*", action, agent_id)])
         return len(rows)
     raise ConflictError("other processes keep changing the secrets, so the key was not exchanged; try again")
 
@@ -80,4 +79,4 @@ async def _values(vault: Vault, rows: list[SecretRow]) -> list[str]:
 
 
 def _sealed(row: SecretRow, key: Key, value: str) -> SecretRow:
-    return row._replace(value=key.seal(row.name, value.encode()), key_id=key.id.hex())
+    return row._replace(value=key.seal(row.name, value.encode(), row.templates, row.hosts), key_id=key.id.hex())

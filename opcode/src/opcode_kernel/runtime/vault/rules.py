@@ -63,6 +63,17 @@ def check_bounds(templates: Sequence[str], hosts: Sequence[str]) -> None:
             )
 
 
+def bounds(
+    before: SecretRow | None, templates: Sequence[str] | None, hosts: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the bounds of a new value; None leaves one as it was before."""
+    kept, reached = ((), ()) if before is None else (before.templates, before.hosts)
+    return (
+        kept if templates is None else tuple(dict.fromkeys(templates)),
+        reached if hosts is None else tuple(dict.fromkeys(hosts)),
+    )
+
+
 def _is_ipv6(host: str) -> bool:
     return host.count(":") > 1
 

@@ -16,7 +16,7 @@ from opcode_kernel.runtime.vault.keys import Key, Source, source_of
 from opcode_kernel.runtime.vault.opening import Opened, create, unlock
 from opcode_kernel.runtime.vault.parameters import Parameters
 from opcode_kernel.store.base import SecretRow, SecretUse, Store
-from opcode_kernel.store.secrets import VAULT, Bound
+from opcode_kernel.store.secrets import VAULT
 
 #: How often a change is worked out again because another process changed the vault meanwhile.
 _ATTEMPTS = 3
@@ -53,9 +53,8 @@ async def delete(store: Store, name: str, *, agent_id: str = "", now: Callable[[
     Raises:
         NotFoundError: there is no such secret.
     """
-    if not await store.delete_secret(name):
+    if not await store.delete_secret(name, SecretUse((now or _clock)(), name, "delete", agent_id)):
         raise NotFoundError(f"secret {name!r:.140} not found")
-    await store.add_secret_uses([SecretUse((now or _clock)(), name, "delete", agent_id)])
 
 
 class Vault:
@@ -91,25 +90,39 @@ class Vault:
 
         Raises:
             DefinitionError: the name, the value or a bound is not acceptable; the message never quotes the value.
+            VaultError: bounds are to stay as they are, and cannot be told, because what is stored does not open.
         """
         rules.check_name(name)
         plain = rules.check_value(name, value)
         rules.check_bounds(templates or (), hosts or ())
         now = self.now()
-        bounds: dict[Bound, Sequence[str] | None] = {"templates": templates, "hosts": hosts}
-        keep = [bound for bound, names in bounds.items() if names is None]
-        allowed, reached = tuple(dict.fromkeys(templates or ())), tuple(dict.fromkeys(hosts or ()))
-        await self.store.add_secret_uses([SecretUse(now, name, "set", agent_id)])
         for attempt in range(_ATTEMPTS):
-            key, under = self.opened.key, self.opened.text
-            row = SecretRow(name, key.seal(name, plain), now, now, key.id.hex(), 1, allowed, reached)
+            before = await self.store.secret(name)
+            if before is not None and (templates is None or hosts is None):
+                await self._check_bounds(before)
+            bounds = rules.bounds(before, templates, hosts)
+            opened = self.opened
+            row = SecretRow(name, opened.key.seal(name, plain, *bounds), now, now, opened.key.id.hex(), 1, *bounds)
             try:
-                await self.store.put_secret(row, under=under, keep=keep)
+                await self.store.put_secret(
+                    row, under=opened.text, before=before, use=SecretUse(now, name, "set", agent_id)
+                )
                 return
             except ConflictError:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 await self.refresh()
+
+    async def _check_bounds(self, row: SecretRow) -> None:
+        """Refuse to vouch for bounds that came from somebody else (raises `VaultError`)."""
+        try:
+            await self.decrypt(row)
+        except VaultError as error:
+            raise VaultError(
+                f"where {row.name!r} may be used cannot be told: {error.message}. Delete it first, or say where it may be used "
+                "with both --allow-template and --allow-host, or with --unrestricted", retryable=False,
+                details={"secret": row.name},
+            ) from None  # fmt: skip
 
     async def get(self, name: str, *, agent_id: str = "") -> str:
         """Return the value of a secret, for a use that is no step of a run.
@@ -169,14 +182,14 @@ class Vault:
         """Return the names of all secrets, sorted."""
         return [row.name for row in await self.store.secrets()]
 
-    async def verify(self) -> Sequence[str]:
-        """Try to decrypt every secret, and return the names of those that cannot be read."""
-        damaged = []
+    async def verify(self) -> dict[str, str]:
+        """Try to decrypt every secret; returns what is wrong with each that cannot be read, by name."""
+        damaged = {}
         for row in await self.store.secrets():
             try:
                 await self.decrypt(row)
-            except VaultError:
-                damaged.append(row.name)
+            except VaultError as error:
+                damaged[row.name] = error.message
         return damaged
 
     async def decrypt(self, row: SecretRow) -> str:
@@ -185,15 +198,12 @@ class Vault:
         Raises:
             VaultError: it is damaged, or under a key that comes from none of the passphrases.
         """
-        original = not row.value.startswith(keys.MAGIC)
+        sealed = keys.is_sealed(row.value)
         try:
-            return (await self._open_original(row) if original else await self._open(row)).decode()
+            return (await self._open(row) if sealed else await self._open_original(row)).decode()
         except (InvalidTag, UnicodeDecodeError):
             # Without the cause: the traceback of a decoding error would carry the value.
-            raise VaultError(
-                f"the stored value of {row.name!r} is damaged or belongs to another passphrase; set it again",
-                retryable=False,
-            ) from None
+            raise (_tampered(row.name) if sealed else _damaged(row.name)) from None
 
     async def refresh(self) -> bool:
         """Take over what another process has made of the vault; tells whether that was anything.
@@ -230,10 +240,10 @@ class Vault:
         if key_id != self.opened.key.id:
             await self.refresh()
         if key_id == self.opened.key.id or len(key_id) < keys.ID:
-            return self.opened.key.open(row.name, row.value)
+            return self.opened.key.open(row.name, row.value, row.templates, row.hosts)
         for key in await self._former_keys(key_id):
             try:
-                return key.open(row.name, row.value)
+                return key.open(row.name, row.value, row.templates, row.hosts)
             except InvalidTag:
                 continue
         raise VaultError(
@@ -261,6 +271,20 @@ class Vault:
             except InvalidTag:
                 continue
         raise InvalidTag
+
+
+def _tampered(name: str) -> VaultError:
+    return VaultError(
+        f"the stored value of {name!r} does not fit its name and its bounds: one of them was damaged, or changed by something "
+        "other than opcode; set it again, with its bounds, or restore a backup", retryable=False,
+        details={"secret": name, "reason": "tampered"},
+    )  # fmt: skip
+
+
+def _damaged(name: str) -> VaultError:
+    return VaultError(
+        f"the stored value of {name!r} is damaged or belongs to another passphrase; set it again", retryable=False
+    )
 
 
 def _clock() -> int:
