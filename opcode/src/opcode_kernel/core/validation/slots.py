@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from opcode_kernel.core.place import Place, at
 from opcode_kernel.core.reading import Reader, Reading
 from opcode_kernel.core.tree import StepNode, Tree, loop_depth
+from opcode_kernel.core.validation.inputs import InputNames, check_context_of_inputs
 from opcode_kernel.core.validation.issues import Issues, Patch, replace_at, shown
 from opcode_kernel.core.validation.nested import NestedSteps, how_to_read
 from opcode_kernel.core.validation.outputs import unknown_field
@@ -20,10 +21,6 @@ _WORKFLOW_VALUES = {
     "context": frozenset({"inputs", "workflow"}),
     "output": frozenset({"steps", "inputs", "workflow", "context"}),
 }
-#: Schema keywords under which an input may be declared without standing in `properties`.
-_COMPOSED = frozenset({
-    "$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas",
-})  # fmt: skip
 
 
 def check_slots(
@@ -40,9 +37,8 @@ def check_slots(
     for place, owner in ((Place(), definition), *((node.place, node.raw) for node in tree.nodes())):
         for reading in reader.of_value(place.key("metadata"), owner.get("metadata")):
             check.of_metadata(reading)
-    check.own_context(reader)
-    check.undeclared()
-    check.defaults(input_schema)
+    check_context_of_inputs(definition, reader, issues)
+    check.inputs()
 
 
 class _Slots:
@@ -52,12 +48,8 @@ class _Slots:
         self._definition = definition
         self._tree = tree
         self._vocabulary = vocabulary
-        self._inputs = _declared_inputs(definition, input_schema)
-        self._named_inputs = _named_inputs(definition, input_schema)
+        self._inputs = InputNames(definition, input_schema, issues, self._respelt)
         self._nested = NestedSteps(tree)
-        #: Inputs that the schema does not declare, with every text that reads them.
-        self._undeclared: dict[str, list[Reading]] = {}
-        self._read: set[str] = set()
         self._issues = issues
 
     def of_step(self, reading: Reading) -> None:
@@ -76,7 +68,7 @@ class _Slots:
         self._loops(reading, node)
         for name, has_default in names.steps.items():
             self._step(reading, node, name, has_default)
-        self._inputs_of(reading)
+        self._inputs.note(reading)
 
     def of_workflow(self, reading: Reading, key: str, allowed: frozenset[str]) -> None:
         """Check one text of `inputs`, `context` or `output`."""
@@ -97,19 +89,12 @@ class _Slots:
                 self._unknown(reading, name, lambda: self._tree.top.by_id)
             else:
                 self._output(reading, name, target)
-        self._inputs_of(reading)
+        self._inputs.note(reading)
 
-    def own_context(self, reader: Reader) -> None:
-        """Check that what the default inputs read of the context does not depend on inputs again."""
-        context, inputs = (self._definition.get(key) for key in ("context", "inputs"))
-        if not any("inputs" in each.names.namespaces for each in reader.of_value(Place().key("context"), context)):
-            return
-        for reading in reader.of_value(Place().key("inputs"), inputs):
-            if "context" in reading.names.namespaces:
-                self._issues.error(
-                    reading.place, "expected no context here, found a reference to it; the context of this workflow reads "
-                    "inputs, so the inputs have to be there first",
-                )  # fmt: skip
+    def inputs(self) -> None:
+        """Check the names of the inputs, once all texts have been read."""
+        self._inputs.undeclared()
+        self._inputs.defaults()
 
     def of_metadata(self, reading: Reading) -> None:
         """Check one text of `metadata`, which is shown as it is written."""
@@ -129,7 +114,7 @@ class _Slots:
 
     def _remarks(self, reading: Reading) -> None:
         for remark in reading.names.remarks:
-            if remark.unless_input is not None and remark.unless_input in self._named_inputs:
+            if remark.unless_input is not None and remark.unless_input in self._inputs.named:
                 continue
             add = self._issues.warn if remark.severity == "warning" else self._issues.error
             add(
@@ -229,51 +214,6 @@ class _Slots:
         owner[last] = repaired
         return replace_at(reading.place, repaired)
 
-    def _inputs_of(self, reading: Reading) -> None:
-        self._read.update(reading.names.inputs)
-        if self._inputs is None:
-            return
-        for name, whole in reading.names.inputs.items():
-            if name not in self._inputs and whole not in self._inputs:
-                self._undeclared.setdefault(name, []).append(reading)
-
-    def undeclared(self) -> None:
-        """Report each input that the schema does not declare, once, with the patch of all texts that read it."""
-        for name, readings in self._undeclared.items():
-            guess = self._issues.suggest(name, lambda: sorted(self._inputs or ()))
-            hint = f"did you mean {guess.meant!r}?" if guess.meant else "declare it in input_schema.properties"
-            pattern = rf"(\binputs\s*(?:\.\s*|\[\s*['\"])){re.escape(name)}(?![\w-])"
-            patches = [self._respelt(each, pattern, guess.meant) for each in readings if guess.meant and guess.sure]
-            first = min((each.place for each in readings), key=lambda place: place.rank)
-            self._issues.warn(
-                Place(f"inputs.{name}", first.tokens),
-                f"expected an input that input_schema declares, found {shown(name)} in {first.path}; {hint}",
-                did_you_mean=guess.meant, patch=[step for patch in patches if patch for step in patch] or None,
-            )  # fmt: skip
-
-    def defaults(self, schema: Json) -> None:
-        """Report each default for an input that the schema does not have: refused at every start, or a misspelt one."""
-        given = self._definition.get("inputs")
-        if not isinstance(given, dict) or not isinstance(schema, dict) or not _COMPOSED.isdisjoint(schema):
-            return
-        properties = schema.get("properties")
-        declared = tuple(properties) if isinstance(properties, dict) else ()
-        closed = False in (schema.get("additionalProperties"), schema.get("unevaluatedProperties"))
-        for name in [name for name in given if name not in declared]:
-            here = Place().key("inputs").key(name)
-            guess = self._issues.suggest(name, lambda: declared)
-            if not closed and (not guess.sure or name in self._read):
-                continue  # a name that steps read is one that is meant
-            usable = guess.sure and guess.meant not in given
-            self._issues.warn(
-                here, f"expected an input that input_schema declares, found {shown(name)}"
-                + (", which it does not allow: every run would be refused" if closed else "")
-                + (f"; did you mean {guess.meant!r}?" if guess.meant else "; declare it in input_schema.properties"),
-                did_you_mean=guess.meant,
-                patch=[{"op": "move", "from": here.pointer, "path": Place().key("inputs").key(str(guess.meant)).pointer}]
-                if usable else None,
-            )  # fmt: skip
-
 
 def _visible(tree: Tree, node: StepNode) -> list[str]:
     """Return the ids a step can name, nearest first, without its own and those of its containers."""
@@ -281,22 +221,3 @@ def _visible(tree: Tree, node: StepNode) -> list[str]:
     names = [step.id for inner in around for step in inner.siblings.steps] + list(tree.top.by_id)
     own = {step.id for step in around}
     return [name for name in dict.fromkeys(names) if name and name not in own]
-
-
-def _named_inputs(definition: dict[str, Json], schema: Json) -> frozenset[str]:
-    """Return the names that the definition or the schema gives to inputs."""
-    named = (definition.get("inputs"), schema.get("properties") if isinstance(schema, dict) else None)
-    return frozenset(name for names in named if isinstance(names, dict) for name in names)
-
-
-def _declared_inputs(definition: dict[str, Json], schema: Json) -> frozenset[str] | None:
-    """Return the names inputs may have, or None where the schema does not list them."""
-    if not isinstance(schema, dict) or not _COMPOSED.isdisjoint(schema):
-        return None
-    properties, defaults = schema.get("properties"), definition.get("inputs")
-    if not isinstance(defaults, dict | None):
-        return None
-    declared = set(properties) if isinstance(properties, dict) else set()
-    if schema.get("additionalProperties") is not False and isinstance(defaults, dict):
-        declared.update(defaults)
-    return frozenset(declared)
