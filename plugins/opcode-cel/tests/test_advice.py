@@ -16,6 +16,8 @@ from opcode_kernel import ExpressionError
         ("not inputs.x", "write !"),
         ("inputs.x and inputs.y", "write &&"),
         ("inputs.x = 1", "write =="),
+        ("inputs.in == 1", "['in']"),
+        ("inputs.m.true", "['true']"),
         ("inputs.x == None", "write null"),
         ("len(inputs.x)", "write size(x)"),
         ("inputs.x.startswith('a')", "write startsWith"),
@@ -36,6 +38,13 @@ def test_other_mistakes_get_no_advice(cel, text):
         cel.compile(text)
     assert "variables are" not in caught.value.message
     assert "written" not in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["[1 2]", "{'a' 1}", "inputs['n'"])
+def test_what_was_expected_is_not_listed_in_braces(cel, text):
+    with pytest.raises(ExpressionError) as caught:
+        cel.compile(text)
+    assert "expected {" not in caught.value.message
 
 
 @pytest.mark.parametrize("text", ["inputs.n.x", "inputs.n ? 1 : 2"])

@@ -1,5 +1,9 @@
 """What the cases do not show: reports with a place, what is converted, texts with a NUL."""
 
+from collections import OrderedDict
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+
 import pytest
 
 from opcode_kernel import ExpressionError
@@ -70,6 +74,32 @@ def test_integers_beyond_what_a_double_holds_exactly_stay_integers(cel, number, 
 
 def test_a_number_beyond_all_doubles_does_not_stop_an_expression_that_ignores_it(cel):
     assert value_of(cel, "inputs.y", {"inputs": {"x": 10**400, "z": -(10**400), "y": "ok"}}) == "ok"
+
+
+class Word(StrEnum):
+    GO = "go"
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "result"),
+    [
+        ((1, (2,)), "inputs.x == [1, [2]]", True), ((1, (2,)), "inputs.x", [1, [2]]), (Word.GO, "inputs.x == 'go'", True),
+        (IntEnum("Level", {"LOW": 1}).LOW, "inputs.x + 1", 2), (OrderedDict(a=1), "inputs.x.a", 1),
+        ([OrderedDict(a=(1,))], "inputs.x[0].a[0] == 1", True),
+    ],
+)  # fmt: skip
+def test_what_python_writes_as_json_is_read_like_it(cel, value, text, result):
+    assert value_of(cel, text, {"inputs": {"x": value}}) == result
+
+
+@pytest.mark.parametrize("value", [{1, 2}, Decimal(1), object(), b"x", {1: 2}, [{None: 1}], 1j])
+@pytest.mark.parametrize(
+    "text", ["inputs.x", "inputs.x == 1", "size(inputs) > 0", "inputs.x.a == 1", "inputs.x[0] == 1"]
+)
+def test_a_value_that_is_no_json_is_an_error_where_it_is_read(cel, value, text):
+    error = failure_of(cel, text, {"inputs": {"x": value}})
+    assert error.code == "EXECUTION_ERROR"
+    assert value_of(cel, "has(inputs.y)", {"inputs": {"x": value}}) is False
 
 
 def test_programs_are_cached_by_text_and_leave_the_scope_alone(cel):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from opcode_cel import patterns
+from opcode_cel.evaluator import CelEvaluator
 from opcode_cel.faults import BudgetFault
 from opcode_cel.meter import MAX_UNITS, Meter
 from opcode_cel.shape import references_of, shape_of
@@ -32,6 +34,37 @@ def test_units_run_out_before_the_time_does():
         meter.spend(1)
 
 
+LONG = {"inputs": {"s": "x" * 1_000_000, "t": "x" * 999_999 + "y", "many": list(range(2000)), "m": {"k": 1}}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[bytes(inputs.s)].all(b, inputs.many.all(i, string(b) != 'a'))",
+        "[bytes(inputs.s)].map(b, inputs.many.map(i, string(b)))[0].size() > 0", "inputs.many.map(i, bytes(inputs.s)).size() > 0",
+        "inputs.many.all(i, inputs.s < inputs.t)", "inputs.many.exists(i, inputs.s in inputs.m)",
+        "inputs.many.all(i, {inputs.s: i}.size() == 1)", "inputs.many.exists(i, inputs.m[inputs.s] == 1)",
+        "[[bytes(inputs.s), bytes(inputs.t)]].all(b, inputs.many.all(i, b[0] < b[1]))",
+        "[[bytes(inputs.s), bytes(inputs.t)]].all(b, inputs.many.all(i, b[0] != b[1]))",
+    ],
+)  # fmt: skip
+def test_every_way_to_copy_or_compare_a_long_text_is_paid_for(text):
+    evaluator = CelEvaluator(engine="pure", seconds=3600)
+    with pytest.raises(ExpressionError, match="at most 10000000 units"):
+        evaluator.compile(text).evaluate(LONG)
+
+
+def test_a_long_list_of_short_values_is_not_converted_past_the_deadline(monkeypatch):
+    looks = []
+    monkeypatch.setattr(Meter, "look", lambda meter: looks.append(meter))
+    CelEvaluator(engine="pure").compile("size(inputs.many)").evaluate({"inputs": {"many": [1] * 100_000}})
+    assert len(looks) >= 4
+
+
+def test_patterns_that_are_kept_hold_a_quarter_of_a_gigabyte_at_most():
+    assert patterns._compiled.cache_parameters()["maxsize"] * patterns._MAX_MEMORY <= 1 << 28
+
+
 @pytest.mark.parametrize(
     ("text", "loops", "maps", "growth"),
     [
@@ -56,6 +89,17 @@ def test_what_is_cheap_depends_on_the_data():
     assert shape.is_cheap(1000)
     assert not shape.is_cheap(1_000_000)
     assert shape_of(tokenize("inputs.n + 1 > 3")).is_cheap(100_000)
+
+
+@pytest.mark.parametrize(
+    "text", ["inputs.items.all(x, x.on && x.score > 3)", "inputs.n == 1" + " || inputs.n == 2" * 30]
+)
+def test_what_is_cheap_depends_on_how_much_time_there_is(text):
+    shape = shape_of(tokenize(text))
+    units = next(size for size in range(100, 2_000_000, 100) if not shape.is_cheap(size)) - 100
+    assert shape.is_cheap(units, 2.0)
+    assert not shape.is_cheap(units, 0.5)
+    assert shape.is_cheap(units // 4, 0.5)
 
 
 @pytest.mark.parametrize(

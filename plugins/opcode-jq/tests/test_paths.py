@@ -42,6 +42,25 @@ def test_a_path_over_many_values_with_many_steps_is_stopped(jq):
     assert time.thread_time() - started < 1
 
 
+@pytest.mark.parametrize(
+    ("text", "data", "outputs"),
+    [
+        (".inputs.v[].a?", [*range(120_000), {"a": 7}], [7]), (".inputs.v[][]", [*([] for _ in range(120_000)), [7]], [7]),
+        (".inputs.v[][]?", [*range(120_000), [7, 8]], [7, 8]), (".inputs.v[][]?[0]?", [*([1] for _ in range(120_000)), [[7]]], [7]),
+    ],
+    ids=range(4),
+)  # fmt: skip
+def test_what_many_values_on_the_way_lead_to_is_counted_only_at_the_end(text, data, outputs):
+    assert JqEvaluator().compile(text).outputs({"inputs": {"v": data}}) == outputs
+
+
+def test_a_million_values_that_an_optional_step_drops_take_no_second():
+    data = [*range(900_000), {"a": 1}]
+    started = time.thread_time()
+    assert JqEvaluator().compile(".inputs.v[].a?").outputs({"inputs": {"v": data}}) == [1]
+    assert time.thread_time() - started < 1
+
+
 def test_a_path_needs_no_worker():
     jq = JqEvaluator()
     assert jq.compile(".inputs.list[1].id").evaluate(SCOPE) == 2

@@ -109,6 +109,26 @@ def test_the_worker_has_no_environment_and_one_is_shared_by_all_threads(monkeypa
     sandbox.close()
 
 
+def test_a_program_does_not_pay_for_the_time_that_another_thread_takes():
+    sandbox, asked, answers = Sandbox(), threading.Event(), []
+    sandbox.ask("1", b"{}", time.monotonic() + 5.0)
+
+    def endless():
+        with pytest.raises(TimeoutError):
+            sandbox.ask("last(repeat(1))", b"{}", time.monotonic() + 0.5)
+        asked.set()
+
+    thread = threading.Thread(target=endless)
+    thread.start()
+    while not sandbox._lock.locked():
+        time.sleep(0.001)
+    answers.append(sandbox.ask("2", b"{}", time.monotonic() + 0.4))
+    assert asked.wait(5)
+    thread.join()
+    assert answers == [("o", b"[2]")]
+    sandbox.close()
+
+
 def test_the_worker_ends_with_its_owner():
     evaluator = JqEvaluator()
     assert evaluator.compile("1 + 1").evaluate({}) == 2

@@ -15,6 +15,8 @@ _MISFIT = re.compile(r"(?:mismatched|extraneous) input '(.*)' expecting (.*)", r
 _MISSING = re.compile(r"missing (.+) at '(.*)'", re.DOTALL)
 _STRAY = re.compile(r"token recognition error at: '(.*)'", re.DOTALL)
 _LOST = re.compile(r"no viable alternative at input '(.*)'", re.DOTALL)
+_QUOTED = re.compile(r"'[^']+'")
+_KEYWORD = re.compile(r"found \.(in|true|false|null)\Z")
 _END = "<EOF>"
 _FUNCTIONS = sorted({*FUNCTIONS, *METHODS, *MACROS, "has", "type", "dyn"})
 #: Signs and words of other languages.
@@ -49,6 +51,8 @@ def advice(problem: str, offset: int, tokens: Sequence[Token]) -> tuple[str, int
     """Return an addition to the report, empty when there is nothing to say, and the place that is really meant."""
     if "reserved identifier: loop" in problem:
         return "; in CEL it is called iter, as in iter.item and iter.index", offset
+    if match := _KEYWORD.search(problem):
+        return f"; a field of that name is written ['{match[1]}']", offset
     undeclared = _UNDECLARED.search(problem)
     if undeclared is None:
         return _other_sign(offset, tokens), offset
@@ -103,7 +107,9 @@ def _expected(names: str) -> str:
     """The parser lists all tokens that could follow; what they have in common says more."""
     if "IDENTIFIER" in names:
         return "a value"
-    return "an operator or the end" if _END in names else names if len(names) <= 20 else "something else"
+    if _END in names:
+        return "an operator or the end"
+    return " or ".join(_QUOTED.findall(names)) or names if len(names) <= 20 else "something else"
 
 
 def _found(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from opcode_cel.absent import Access, absence, accesses_of
 from opcode_cel.advice import advice
 from opcode_cel.choice import runs_right, suits_fast
 from opcode_cel.faults import BudgetFault, CelFault, CompileFault, EngineLimitFault, TypeFault
@@ -28,8 +29,9 @@ MAX_TEXT = 100_000
 MAX_SECONDS = 0.8
 #: Programs kept by their text. One of the longest takes megabytes, so there are few of those.
 _CACHED, _CACHED_LONG, _LONG = 1024, 16, 1000
-#: Characters of a message.
-_SHOWN = 500
+#: Characters of a message, and of the expression in it.
+_SHOWN, _SHOWN_TEXT = 500, 120
+_NONE: Mapping[str, Json] = {}
 _Metered = Callable[[dict[str, Any], Meter], Json]
 
 
@@ -105,7 +107,7 @@ class CelEvaluator:
 class CelProgram:
     """A compiled expression."""
 
-    __slots__ = ("_budget", "_fast", "_metered", "_patient", "_reads", "_shape", "references", "text")
+    __slots__ = ("_accesses", "_budget", "_fast", "_metered", "_patient", "_reads", "_shape", "references", "text")
 
     def __init__(
         self, text: str, tokens: Sequence[Token], shape: Shape, fast: Run | None, metered: _Metered | None,
@@ -120,12 +122,14 @@ class CelProgram:
         self._metered = metered
         self._budget = budget
         self._patient = patient
+        self._accesses: list[Access] | None = None
 
     def evaluate(self, scope: Mapping[str, Json]) -> Json:
         """Return the value as plain JSON.
 
         Raises:
-            ExpressionError: `EXECUTION_ERROR`; with `missing` when a key that is not there was the reason.
+            ExpressionError: `EXECUTION_ERROR`; with `missing` when a key that is not there was the reason. `details` then
+                say what else a variable has (`available_fields`), and which name is near (`did_you_mean`).
         """
         try:
             meter = Meter(*self._budget)
@@ -140,7 +144,7 @@ class CelProgram:
                 self._metered = _metered(tokenize(self.text))
             return self._metered(variables, meter)
         except CelFault as fault:
-            raise self._failed(str(fault), fault.missing) from None
+            raise self._failed(str(fault)) if fault.missing is None else self._lacking(fault.missing, scope) from None
         except BudgetFault as fault:
             raise self._failed(str(fault)) from None
         except CompileFault as fault:
@@ -155,10 +159,20 @@ class CelProgram:
             return False
         if self._budget[1] < MAX_UNITS:
             return self._patient  # it counts nothing
-        return self._patient or ((self._metered is None or shape.loops > 0) and shape.is_cheap(intake.units))
+        share = self._budget[0] / MAX_SECONDS
+        return self._patient or ((self._metered is None or shape.loops > 0) and shape.is_cheap(intake.units, share))
 
-    def _failed(self, problem: str, missing: str | None = None) -> ExpressionError:
-        return ExpressionError(f"cel: {_clipped(problem)}", missing=missing, details={"expression": self.text})
+    def _lacking(self, key: str, scope: Mapping[str, Json]) -> ExpressionError:
+        if self._accesses is None:
+            self._accesses = accesses_of(self.text, tokenize(self.text)) if len(self.text) <= _LONG else []
+        problem, details = absence(key, self._accesses, scope, narrowed=not self.references.all_steps)
+        return self._failed(problem, key, details)
+
+    def _failed(self, problem: str, missing: str | None = None, details: Mapping[str, Json] = _NONE) -> ExpressionError:
+        text = " ".join(self.text[: 2 * _SHOWN_TEXT].split())
+        text = text if len(text) <= _SHOWN_TEXT else text[:_SHOWN_TEXT] + "…"
+        message = f"cel: {_clipped(problem)} (in {text})"
+        return ExpressionError(message, missing=missing, details={"expression": self.text, **details})
 
 
 def _metered(tokens: Sequence[Token]) -> _Metered:

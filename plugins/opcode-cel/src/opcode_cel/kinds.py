@@ -25,6 +25,8 @@ _KINDS: dict[type, str] = {
     list: "list", dict: "map", Moment: TIMESTAMP, Span: DURATION, TypeValue: "type",
 }  # fmt: skip
 NUMBERS = frozenset({"int", "uint", "double"})
+#: What can be so long that to copy, compare or look for it takes time.
+TEXTS = frozenset({"string", "bytes"})
 #: Types that an expression can name.
 TYPE_NAMES = frozenset({
     "bool", "int", "uint", "double", "string", "bytes", "null_type", "list", "map", "type", TIMESTAMP, DURATION,

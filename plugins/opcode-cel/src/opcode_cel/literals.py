@@ -30,6 +30,12 @@ def text_or_bytes(literal: str, offset: int) -> str | bytes:
     return body if "r" in prefix else _ESCAPE.sub(lambda match: _character(match, offset), body)
 
 
+def plain_text(literal: str) -> str | None:
+    """Return the text of a literal that says it plainly, None of any other."""
+    text, quote = literal[1:-1], literal[0]
+    return text if quote in "'\"" and "\\" not in text and quote not in text else None
+
+
 def number(literal: str, offset: int) -> int | float:
     """Return the value of a number; 2**63 is let through for the minus sign before it.
 

@@ -28,6 +28,8 @@ def map_literal(pairs: Sequence[tuple[Node, Node]]) -> Node:
         for key, value in entries:
             if kind_of(key) not in ("string", "bool", "int", "uint"):
                 raise CelFault(f"expected a text, boolean or integer as a key, found {kind_of(key)}")
+            if type(key) is str:
+                frame.meter.spend(len(key) >> 5)
             if key_of(key) in found:
                 raise CelFault(f"expected different keys in a map, found {key!r} twice")
             found[key_of(key)] = value
@@ -70,7 +72,11 @@ def item(container: Node, key: Node) -> Node:
     type_ = element(container.type, key.type)
     if type_ is None:
         raise misfit("[]", container, key)
-    return Node(lambda frame: index(container.run(frame), key.run(frame)), type_, 1 + container.size + key.size)
+    return Node(
+        lambda frame: index(container.run(frame), key.run(frame), frame.meter.spend),
+        type_,
+        1 + container.size + key.size,
+    )
 
 
 def _member(operand: Node, where: str) -> Type:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from opcode_cel.faults import CelFault, CompileFault
-from opcode_cel.kinds import NUMBERS, kind_of
+from opcode_cel.kinds import NUMBERS, TEXTS, kind_of
 from opcode_cel.library import Overloads
 from opcode_cel.meter import Meter
 from opcode_cel.operators import ARITHMETIC, COMPARISONS, ORDERED, contains, equal, no_overload
@@ -109,8 +109,11 @@ def comparison(name: str, left: Node, right: Node) -> Node:
 
     def run(frame: Frame) -> bool:
         one, other = left.run(frame), right.run(frame)
-        if (kind_of(one), kind_of(other)) not in ORDERED:
+        kind = kind_of(one)
+        if (kind, kind_of(other)) not in ORDERED:
             raise no_overload(symbol, one, other)
+        if kind in TEXTS:
+            frame.meter.spend(min(len(one), len(other)) >> 5)
         return compare(one, other)
 
     return Node(run, BOOL, 1 + left.size + right.size)
@@ -159,14 +162,17 @@ def call(name: str, overloads: Overloads, arguments: Sequence[Node]) -> Node:
             raise no_overload(name, *values)
         meter = frame.meter
         for value in values:
-            if type(value) is str:
+            if type(value) is str or type(value) is bytes:
                 meter.spend(len(value) >> 5)
         try:
             if searches:
                 pay_for_match(meter, *values)
-            return found[0](*values)
+            result = found[0](*values)
         except (ValueError, OverflowError) as error:
             raise CelFault(f"{name}: {error}") from None
+        if found[1] in TEXTS:
+            _charge(meter, result)
+        return result
 
     return Node(run, type_, 1 + sum(argument.size for argument in arguments))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from opcode_cel.faults import CelFault
-from opcode_cel.kinds import DURATION, NUMBERS, TIMESTAMP, UInt, kind_of
+from opcode_cel.kinds import DURATION, NUMBERS, TEXTS, TIMESTAMP, UInt, kind_of
 from opcode_cel.numbers import PROMOTED
 from opcode_cel.times import Moment, Span, moment, span
 from opcode_kernel import canonical_text
@@ -54,7 +54,7 @@ def equal(left: Any, right: Any, spend: Spend) -> bool:
         return len(left) == len(right) and all(equal(a, b, spend) for a, b in zip(left, right, strict=True))
     if kind == "map":
         return len(left) == len(right) and all(key in right and equal(left[key], right[key], spend) for key in left)
-    if kind == "string" and len(left) == len(right):
+    if kind in TEXTS and len(left) == len(right):
         spend(len(left) >> 5)
     return bool(left == right)
 
@@ -64,15 +64,19 @@ def contains(item: Any, container: Any, spend: Spend) -> bool:
     if type(container) is list:
         return any(equal(item, each, spend) for each in container)
     if type(container) is dict and kind_of(item) in _KEYS:
+        if type(item) is str:
+            spend(len(item) >> 5)
         return key_of(item) in container
     raise no_overload("in", item, container)
 
 
-def index(container: Any, key: Any) -> Any:
+def index(container: Any, key: Any, spend: Spend) -> Any:
     """Return an element of a list (whole doubles count as integers) or the value of a key."""
     if type(container) is dict:
         if kind_of(key) not in _KEYS:
             raise no_overload("index", container, key)
+        if type(key) is str:
+            spend(len(key) >> 5)
         try:
             return container[key_of(key)]
         except KeyError:

@@ -11,6 +11,8 @@ from opcode_cel.faults import CelFault
 from opcode_cel.meter import Meter
 
 _MAX_PATTERN = 10_000
+#: Bytes that a compiled pattern may take, with what it learns while it searches; and how many of them are kept.
+_MAX_MEMORY, _CACHED = 8 << 20, 32
 
 
 def matches(text: str, pattern: str) -> bool:
@@ -29,11 +31,12 @@ def pay_for_match(meter: Meter, text: str, pattern: str) -> None:
     meter.spend((size * int(_compiled(pattern).programsize)) >> 3)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=_CACHED)
 def _compiled(pattern: str) -> Any:
     if len(pattern) > _MAX_PATTERN:
         raise CelFault(f"expected a pattern of at most {_MAX_PATTERN} characters, found {len(pattern)}")
     options = re2.Options()
+    options.max_mem = _MAX_MEMORY
     options.log_errors = False  # RE2 would write to the process's stderr
     options.never_capture = True  # groups would keep RE2 from its fastest way
     try:

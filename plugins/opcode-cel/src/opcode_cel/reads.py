@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from opcode_cel.literals import plain_text
 from opcode_cel.tokens import Token
 from opcode_cel.values import VARIABLES, Reads
 
@@ -30,19 +31,12 @@ def _path(tokens: Sequence[Token], index: int) -> list[str]:
         if sign.text == "." and name.kind == "word" and after != "(":
             path.append(name.text)
             index += 2
-        elif sign.text == "[" and name.kind == "string" and after == "]" and (key := _key(name.text)) is not None:
+        elif sign.text == "[" and name.kind == "string" and after == "]" and (key := plain_text(name.text)) is not None:
             path.append(key)
             index += 3
         else:
             break
     return path
-
-
-def _key(literal: str) -> str | None:
-    """Return the text of a literal that says it plainly."""
-    text = literal[1:-1]
-    quote = literal[0]
-    return text if quote in "'\"" and "\\" not in text and quote not in text else None
 
 
 def _add(reads: dict[str, Reads], path: Sequence[str]) -> None:

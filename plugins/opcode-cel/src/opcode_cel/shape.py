@@ -44,17 +44,21 @@ class Shape:
     growth: float = 1.0
     has_maps: bool = False
 
-    def is_cheap(self, units: int) -> bool:
-        """Tell whether the fast engine is certain to finish quickly on data of this many units."""
+    def is_cheap(self, units: int, share: float = 1.0) -> bool:
+        """Tell whether the fast engine is certain to finish in time on data of this many units.
+
+        `share` is how much of the usual time there is; more than all of it changes nothing.
+        """
         size = (units + self.text_units + self.tokens) * self.growth
+        most = _FAST_COST * min(share, 1.0)
         if size > _FAST_SIZE:
             return False
         if not self.loops:
-            return size * self.tokens <= _FAST_COST
+            return size * self.tokens <= most
         # capped, because the powers of a hostile text leave the range of a float
         largest = size ** min(self.maps + 1, _MAX_LOOPS)
         cost = self.tokens * size * min(size ** min(self.loops, _MAX_LOOPS), _FAST_ITERATIONS)
-        return largest <= _FAST_SIZE and cost <= _FAST_COST
+        return largest <= _FAST_SIZE and cost <= most
 
 
 def shape_of(tokens: Sequence[Token]) -> Shape:

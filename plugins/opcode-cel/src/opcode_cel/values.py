@@ -21,6 +21,10 @@ _LARGEST = 2**63
 #: Units between two looks at the clock.
 _INTERVAL = 20_000
 
+_PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (int, int), (float, float), (dict, dict), (list, list), (tuple, list),
+)  # fmt: skip
+
 #: What is read of a value: by key what is read below it, or None for all of it.
 Reads = dict[str, "Reads"] | None
 
@@ -88,6 +92,9 @@ class Intake:
     def _convert(self, value: Json) -> Any:
         """Return the value with its integers as doubles, as far as a double holds them exactly."""
         self.units += 1
+        if self.units > self._mark:
+            self._mark = self.units + _INTERVAL
+            self._meter.look()
         kind = type(value)
         if kind is str:
             self.units += len(value) >> 5
@@ -95,24 +102,38 @@ class Intake:
                 self.odd_text = True
             return value
         if kind is int:
-            return _number(value)
+            return float(value) if -EXACT <= value <= EXACT else _number(value)
         if kind is dict or kind is list:
             return self._container(value)
-        return value
+        return value if kind is float or kind is bool or value is None else self._convert(_as_json(value))
 
     def _container(self, value: Any) -> Any:
-        if self.units > self._mark:
-            self._mark = self.units + _INTERVAL
-            self._meter.look()
         if type(value) is list:
             return list(map(self._convert, value))
-        names = "".join(value)
+        try:
+            names = "".join(value)
+        except TypeError:
+            raise CelFault("expected JSON, found an object with a key that is no text") from None
         if "\0" in names or not (names.isascii() or _is_unicode(names)):
             self.odd_text = True
         if len(value) > 1:
             self.has_order = True
         convert = self._convert
         return {key: convert(item) for key, item in value.items()}
+
+
+def _as_json(value: Any) -> Any:
+    """Return the plain value of what only Python code puts into a scope: a tuple, a member of an enumeration and the like.
+
+    Raises:
+        CelFault: JSON has nothing like it.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind, plain in _PLAIN:
+        if isinstance(value, kind):
+            return plain(value)
+    raise CelFault(f"expected JSON, found {type(value).__name__}")
 
 
 def _is_unicode(text: str) -> bool:

@@ -53,20 +53,22 @@ def follow(steps: Sequence[Step], value: Json, *, limit: int) -> list[Json]:
     """
     values, visited = [value], 0
     for position, step in enumerate(steps):
-        following: list[Json] = []
         visited += len(values)
         if visited > MAX_VISITED:
             raise PathError(f"expected a path over at most {MAX_VISITED} values, found more")
+        following: list[Json] = []
+        last = position + 1 == len(steps)
         for each in values:
-            try:
-                following.extend(_children(each, step.key))
-            except PathError as error:
-                if not step.optional:
-                    raise PathError(f"{error} at {describe(steps[:position]) or '.'}") from None
-            if len(following) > limit:
+            children = _children(each, step.key)
+            if children is not None:
+                following.extend(children)
+            elif not step.optional:
+                problem = f"expected {_wanted(step.key)}, found {json_type(each)}"
+                raise PathError(f"{problem} at {describe(steps[:position]) or '.'}")
+            if last and len(following) > limit:  # before the last step there is no telling how many come out
                 break
-        values = following[: limit + 1]
-    return values
+        values = following
+    return values[: limit + 1]
 
 
 def describe(steps: Sequence[Step]) -> str:
@@ -76,22 +78,25 @@ def describe(steps: Sequence[Step]) -> str:
     )
 
 
-def _children(value: Json, key: str | int | None) -> Sequence[Json]:
+def _children(value: Json, key: str | int | None) -> Sequence[Json] | None:
+    """Return what a step leads to from a value, or None where it cannot be taken."""
     if key is None:
         if isinstance(value, dict):
             return list(value.values())
-        if isinstance(value, list):
-            return value
-        raise PathError(f"expected an array or an object to iterate, found {json_type(value)}")
+        return value if isinstance(value, list) else None
     if value is None:
         return (None,)
     if isinstance(key, str):
-        if isinstance(value, dict):
-            return (value.get(key),)
-        raise PathError(f"expected an object with {key!r}, found {json_type(value)}")
+        return (value.get(key),) if isinstance(value, dict) else None
     if isinstance(value, list):
         return (value[key] if -len(value) <= key < len(value) else None,)
-    raise PathError(f"expected an array to take item {key} of, found {json_type(value)}")
+    return None
+
+
+def _wanted(key: str | int | None) -> str:
+    if key is None:
+        return "an array or an object to iterate"
+    return f"an object with {key!r}" if isinstance(key, str) else f"an array to take item {key} of"
 
 
 def _step(tokens: Sequence[Token], index: int, *, first: bool) -> tuple[Step | None, int]:

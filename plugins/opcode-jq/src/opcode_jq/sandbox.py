@@ -47,13 +47,17 @@ class Sandbox:
     def ask(self, program: str, document: bytes, deadline: float) -> tuple[str, bytes]:
         """Return the kind and the text of the answer, see `worker.ANSWER`. The deadline is one of `monotonic()`.
 
+        It is put off for as long as the program of another thread is waited for.
+
         Raises:
             TimeoutError: no answer in time; the worker is gone.
             WorkerLostError: the worker ended by itself.
             OSError: the worker cannot be started.
         """
         source = program.encode()
+        left = deadline - monotonic()
         with self._lock:
+            deadline = monotonic() + left
             fresh = not self._runs()
             try:
                 return self._ask(source, document, deadline)
