@@ -1,4 +1,7 @@
-"""The tables in `cases`, a test per row: expression and result, or expression, place and message of the error."""
+"""The tables in `cases`, a test per row: expression and result, or expression, place and message of the error.
+
+The variables of a row are `COMMON` and what its table has as `DATA`.
+"""
 
 import json
 import runpy
@@ -10,10 +13,15 @@ import pytest
 
 TOPICS = {path.stem: runpy.run_path(str(path)) for path in sorted(Path(__file__).with_name("cases").glob("*.py"))}
 
+COMMON = {
+    "data": {"a": None, "b": 2}, "obj": {"a": {"b": 7}, "k": "v"}, "list": [1, 2, 3], "text": "hello", "key": "k", "flag": True, "off": False,
+    "n": 5.0, "f": 1.5, "zero": 0, "neg": -3, "big": 1180591620717411303424,
+}  # fmt: skip
+
 
 def rows(kind: str) -> list[Any]:
     return [
-        pytest.param(table.get("DATA", {}), *row, id=f"{topic}-{number}")
+        pytest.param({**COMMON, **table.get("DATA", {})}, *row, id=f"{topic}-{number}")
         for topic, table in TOPICS.items()
         for number, row in enumerate(table.get(kind, []))
     ]

@@ -17,8 +17,13 @@ def field(value: Any, name: str, at: int = -1) -> Any:
     if isinstance(value, Mapping):
         return value.get(name)
     if value is None:
-        raise Fault(f"cannot read {shown(name)} of nil; use ?. where it may be missing", at)
+        raise no_field(name, at)
     raise Fault(f"cannot read {shown(name)} of {_article(value)}", at)
+
+
+def no_field(name: str, at: int) -> Fault:
+    """Return the error for a field of nil."""
+    return Fault(f"cannot read {shown(name)} of nil; use ?. where it may be missing", at)
 
 
 def fetch(budget: Budget, value: Any, key: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opcode_expr.evaluator import ExprEvaluator
+from opcode_expr.lint import lint
 from opcode_expr.params import EvalOutput, EvalParams
 from opcode_kernel import ActionContext, ActionError, Json, action, json_type
 
@@ -16,6 +17,7 @@ _EVALUATOR = ExprEvaluator()
     output=EvalOutput,
     effect="pure",
     bound=frozenset({"expression"}),
+    lint=lint,
 )
 def evaluate(ctx: ActionContext, params: EvalParams) -> Json:
     """Evaluate over the run's scope and `data`; cheap enough to run where it is called."""

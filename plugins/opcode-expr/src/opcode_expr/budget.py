@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from time import monotonic
+from typing import Any
 
 from opcode_expr.faults import Fault
 
@@ -14,6 +16,12 @@ MEMORY_LIMIT = 1_000_000
 RESULT_LIMIT = 8 * 1024 * 1024
 #: Units of work (about an AST node, or 64 characters) between two looks at the clock: well under 10 ms.
 QUANTUM = 4096
+#: Units that make up a second of work.
+_PER_SECOND = 1_000_000
+#: Seconds of work before which nobody asks how much time is left.
+_BRIEF = 0.005
+#: Elements between two looks at the clock in a loop that is no more than a copy.
+STRETCH = 4096
 
 
 class Budget:
@@ -39,7 +47,10 @@ class Budget:
         self.left = QUANTUM
 
     def reserve(self, seconds: float) -> None:
-        """Refuse work that cannot be interrupted and may take longer than the time that is left."""
+        """Charge work that cannot be interrupted, and refuse it when it may take longer than the time that is left."""
+        if seconds < _BRIEF:
+            self.spend(int(seconds * _PER_SECOND))
+            return
         self.check()
         if monotonic() + seconds > self.deadline:
             raise Fault(f"time limit exceeded: an expression may run for {self.seconds:g} s")
@@ -49,6 +60,15 @@ class Budget:
         self.left -= units
         if self.left < 0:
             self.check()
+
+    def stretches(self, items: list[Any]) -> Iterator[list[Any]]:
+        """Yield a list in parts, with a look at the clock before each but the first."""
+        if len(items) <= STRETCH:
+            yield items
+            return
+        for start in range(0, len(items), STRETCH):
+            self.check()
+            yield items[start : start + STRETCH]
 
     def grow(self, units: int) -> None:
         """Charge elements about to be made."""

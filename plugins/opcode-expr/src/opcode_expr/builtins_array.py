@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,10 @@ from opcode_expr.access import fetch
 from opcode_expr.budget import Budget
 from opcode_expr.faults import Fault, shown
 from opcode_expr.output import text_of
-from opcode_expr.values import equal, sortable, type_name, whole
+from opcode_expr.values import arranged, equal, sortable, type_name, whole
+
+#: Smaller integers are their own hash.
+_MODULUS = sys.hash_info.modulus
 
 
 def array(value: Any, name: str) -> list[Any]:
@@ -46,6 +50,7 @@ def flatten(budget: Budget, value: Any) -> list[Any]:
     while pending:
         for item in pending[-1]:
             budget.grow(1)
+            budget.spend(1)
             if isinstance(item, list):
                 pending.append(iter(item))
                 break
@@ -66,12 +71,14 @@ def unique(budget: Budget, value: Any) -> list[Any]:
         if isinstance(item, list | Mapping):
             if any(equal(budget, item, other) for other in nested):
                 continue
-            budget.spend(len(nested))
             nested.append(item)
         else:
             # to Python 1 and true are equal
             key = (item,) if type(item) is bool else item
             budget.spend(2 + (len(item) >> 6) if isinstance(item, str) else 2)
+            if type(item) is int and abs(item) >= _MODULUS:
+                # such integers can be chosen so that all have one hash, and each is compared with all before it
+                budget.spend(len(seen) >> 5)
             if key in seen:
                 continue
             seen.add(key)
@@ -133,7 +140,7 @@ def sort(budget: Budget, value: Any, order: Any = "asc") -> list[Any]:
     backwards = descending(order, "sort")
     budget.grow(len(items))
     budget.spend(len(items) * 2)
-    return sorted(sortable(budget, items, "sort"), reverse=backwards)
+    return arranged(budget, items, items, "sort", backwards=backwards)
 
 
 def keys(budget: Budget, value: Any) -> list[str]:
@@ -144,13 +151,13 @@ def keys(budget: Budget, value: Any) -> list[str]:
 
 def values(budget: Budget, value: Any) -> list[Any]:
     """Return the values in the order of the keys."""
-    return [value[key] for key in keys(budget, mapping(value, "values"))]
+    return [value[key] for part in budget.stretches(keys(budget, mapping(value, "values"))) for key in part]
 
 
 def to_pairs(budget: Budget, value: Any) -> list[Any]:
     """Return `[key, value]` pairs in the order of the keys."""
     budget.grow(len(mapping(value, "toPairs")) * 2)
-    return [[key, value[key]] for key in keys(budget, value)]
+    return [[key, value[key]] for part in budget.stretches(keys(budget, value)) for key in part]
 
 
 def from_pairs(budget: Budget, value: Any) -> dict[str, Any]:
@@ -162,7 +169,7 @@ def from_pairs(budget: Budget, value: Any) -> dict[str, Any]:
         if not isinstance(pair, list) or len(pair) != 2:
             raise Fault(f"fromPairs expected arrays of two, found {type_name(pair)}")
         key = text_of(budget, pair[0])
-        budget.read(len(key))
+        budget.spend(1 + (len(key) >> 6))
         found[key] = pair[1]
     return found
 

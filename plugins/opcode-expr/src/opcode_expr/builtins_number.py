@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from opcode_expr.budget import Budget
 from opcode_expr.faults import Fault, shown
-from opcode_expr.operators import add
+from opcode_expr.operators import bounded
 from opcode_expr.timeline import Duration, Moment
 from opcode_expr.values import NUMBERS, integer, orderable, sortable, type_name
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,308}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?")
 _BITS = 1 << 64
+#: Seconds to look at one number of many.
+_LOOK = 250e-9
 
 
 def number(value: Any, name: str) -> int | float:
@@ -72,7 +75,7 @@ floor = _rounding("floor", math.floor)
 nearest = _rounding("round", _nearest)
 
 
-def _flat(budget: Budget, values: Any, name: str) -> list[Any]:
+def _flat(budget: Budget, values: Sequence[Any], name: str) -> list[Any]:
     """Return the numbers of arguments that are numbers or (nested) arrays of them."""
     found: list[Any] = []
     for value in values:
@@ -87,17 +90,24 @@ def _flat(budget: Budget, values: Any, name: str) -> list[Any]:
 
 def largest(budget: Budget, *values: Any) -> Any:
     """Return the largest number, nil of nothing."""
-    found = _flat(budget, values, "max")
-    return max(_ordered(found, "max"), default=None)
+    found = _ordered(budget, values, "max")
+    return max(found, key=_rank_of(found), default=None)
 
 
 def smallest(budget: Budget, *values: Any) -> Any:
     """Return the smallest number, nil of nothing."""
-    found = _flat(budget, values, "min")
-    return min(_ordered(found, "min"), default=None)
+    found = _ordered(budget, values, "min")
+    return min(found, key=_rank_of(found), default=None)
 
 
-def _ordered(values: list[Any], name: str) -> list[Any]:
+def _rank_of(values: list[Any]) -> Callable[[Any], int] | None:
+    """Return what orders dates and durations, which are slow to compare themselves."""
+    return attrgetter("ns") if values and isinstance(values[0], Moment | Duration) else None
+
+
+def _ordered(budget: Budget, given: Sequence[Any], name: str) -> list[Any]:
+    values = _flat(budget, given, name)
+    budget.reserve(len(values) * _LOOK)
     for value in values:
         if type(value) not in NUMBERS and not isinstance(value, Moment | Duration):
             raise Fault(f"{name} expected numbers, found {type_name(value)}")
@@ -106,13 +116,17 @@ def _ordered(values: list[Any], name: str) -> list[Any]:
 
 def mean(budget: Budget, *values: Any) -> float:
     """Return the average, 0 of nothing."""
-    found = [number(value, "mean") for value in _flat(budget, values, "mean")]
+    given = _flat(budget, values, "mean")
+    budget.reserve(len(given) * _LOOK)
+    found = [number(value, "mean") for value in given]
     return math.fsum(found) / len(found) if found else 0.0
 
 
 def median(budget: Budget, *values: Any) -> float:
     """Return the middle value or the mean of the middle two, 0 of nothing."""
-    given = [float(number(value, "median")) for value in _flat(budget, values, "median")]
+    flat = _flat(budget, values, "median")
+    budget.reserve(len(flat) * _LOOK)
+    given = [float(number(value, "median")) for value in flat]
     found: list[float] = sorted(sortable(budget, given, "median"))
     half = len(found) // 2
     if not found:
@@ -122,10 +136,10 @@ def median(budget: Budget, *values: Any) -> float:
 
 def total(budget: Budget, values: list[Any]) -> Any:
     """Return the sum; of nothing it is 0."""
-    budget.spend(len(values))
     result: Any = 0
-    for value in values:
-        result = add(budget, result, number(value, "sum"))
+    for part in budget.stretches(values):
+        for value in part:
+            result = bounded(result + number(value, "sum"))
     return result
 
 

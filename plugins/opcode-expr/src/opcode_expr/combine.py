@@ -37,30 +37,17 @@ def unary(op: str, operand: Closure, at: int) -> Closure:
     return signed
 
 
-def both(left: Closure, right: Closure, at: int) -> Closure:
-    """`and`. The right side is the value, whatever it is: `true && missing` is nil."""
+def logical(op: str, left: Closure, right: Closure, at: int) -> Closure:
+    """`and` and `or`. The right side is the value, whatever it is: `true && missing` is nil."""
+    stop, go = (True, False) if op == "or" else (False, True)
 
     def run(f: Frame) -> Any:
         value = left(f)
-        if value is True:
+        if value is go:
             return right(f)
-        if value is False:
-            return False
-        raise no_bool(value, "and", at)
-
-    return run
-
-
-def either(left: Closure, right: Closure, at: int) -> Closure:
-    """`or`, see `both`."""
-
-    def run(f: Frame) -> Any:
-        value = left(f)
-        if value is False:
-            return right(f)
-        if value is True:
-            return True
-        raise no_bool(value, "or", at)
+        if value is stop:
+            return stop
+        raise no_bool(value, op, at)
 
     return run
 

@@ -79,13 +79,14 @@ def _access(node: Access) -> Closure:
     base, links = node.base, node.links
     if all(link.what == "field" and not link.optional for link in links):
         if isinstance(base, Name) and base.name != "$env":
-            return paths.variable_path(base.name, _absent(base.name), links)
+            return paths.path(paths.owner(base.name, _absent(base.name), links[0]), links)
         return paths.path(compile_node(base), links)
     steps = [
         (link, paths.step(link, [None if each is None else compile_node(each) for each in link.nodes]))
         for link in links
     ]
-    return paths.access(compile_node(base), steps)
+    variable = base.name if isinstance(base, Name) and base.name != "$env" else None
+    return paths.access(compile_node(base), steps, variable)
 
 
 def _binary(node: Binary) -> Closure:
@@ -146,7 +147,7 @@ def _logic(node: Logic) -> Closure:
     if len(operands) > 2:
         return combine.chain(node.op, operands)
     (left, at), (right, _) = operands
-    return combine.both(left, right, at) if node.op == "and" else combine.either(left, right, at)
+    return combine.logical(node.op, left, right, at)
 
 
 def _choice(node: Choice) -> Closure:

@@ -13,7 +13,7 @@ from opcode_expr.loops import Closure
 from opcode_expr.output import to_json
 from opcode_expr.parser import Parser
 from opcode_expr.picture import excerpt, locate
-from opcode_expr.references import collect
+from opcode_expr.references import collect, strangers
 from opcode_kernel import ExpressionError, Json, References
 
 _MAX_TEXT = 1_000_000
@@ -26,11 +26,14 @@ _SHOWN = 4096
 class ExprProgram:
     """A compiled expression. It depends on the text alone: one program serves data of every type."""
 
-    __slots__ = ("_run", "_slots", "references", "text")
+    __slots__ = ("_run", "_slots", "references", "strangers", "text")
 
-    def __init__(self, text: str, references: References, run: Closure, slots: int) -> None:
+    def __init__(
+        self, text: str, references: References, run: Closure, slots: int, strangers: frozenset[str] = frozenset()
+    ) -> None:
         self.text = text
         self.references = references
+        self.strangers = strangers
         self._run = run
         self._slots = [None] * slots
 
@@ -83,7 +86,8 @@ def _compile(text: str) -> ExprProgram:
     try:
         parser = Parser(text)
         tree = parser.program()
-        return ExprProgram(text, collect(parser.names), compile_node(tree), parser.slots - 2)
+        names = parser.names
+        return ExprProgram(text, collect(names), compile_node(tree), parser.slots - 2, strangers(names))
     except SyntaxFault as fault:
         message, at = fault.message, fault.at
     except RecursionError:

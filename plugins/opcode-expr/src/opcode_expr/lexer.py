@@ -11,7 +11,7 @@ _TOKEN = re.compile(
     r"""(?P<space>\s++|//[^\n]*+|/\*(?:[^*]|\*(?!/))*+\*/)
     |(?P<number>0[xX][0-9a-fA-F_]++|0[oO][0-7_]++|0[bB][01_]++
        |(?:[0-9][0-9_]*+(?:\.(?!\.)[0-9_]*+)?|\.[0-9][0-9_]*+)(?:[eE][+-]?[0-9]++)?)
-    |(?P<string>"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+'|`[^`]*+`)
+    |(?P<string>"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+'|`(?:[^`]|``)*+`)
     |(?P<pointer>\#[\w$]*+)
     |(?P<name>[^\W\d][\w$]*+|\$[\w$]*+)
     |(?P<op>\?\.(?![0-9])|\?\?|\.\.|\*\*|==|!=|<=|>=|&&|\|\||[-+*/%^<>!?:;,.()\[\]{}|=])""",
@@ -22,6 +22,7 @@ _ESCAPE = re.compile(
     r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))",
     re.DOTALL,
 )
+_PAIR, _LONE = re.compile("[\ud800-\udbff][\udc00-\udfff]"), re.compile("[\ud800-\udfff]")
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"} | {c: c for c in "\\'\"`?/"}
 
 #: Words that are operators or keywords; as field names they are still fine.
@@ -80,7 +81,7 @@ def _token(kind: str, text: str, at: int) -> Token:
     if kind == "number":
         return Token(kind, text, _number(text, at), at)
     if kind == "string":
-        return Token(kind, text, text[1:-1] if text[0] == "`" else unescape(text[1:-1], at + 1), at)
+        return Token(kind, text, text[1:-1].replace("``", "`") if text[0] == "`" else unescape(text[1:-1], at + 1), at)
     if kind == "name" and text in WORDS:
         return Token("op", text, None, at)
     return Token(kind, text, text[1:] if kind == "pointer" else text, at)
@@ -132,4 +133,6 @@ def clean(text: str) -> str:
         pass
     else:
         return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if _PAIR.search(text):
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return _LONE.sub("\ufffd", text)

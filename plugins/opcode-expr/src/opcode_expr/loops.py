@@ -14,7 +14,7 @@ from opcode_expr.builtins_array import array, descending, group_key
 from opcode_expr.builtins_number import number, total
 from opcode_expr.faults import Fault
 from opcode_expr.operators import add
-from opcode_expr.values import sortable, truth, type_name
+from opcode_expr.values import arranged, truth, type_name
 
 Frame = list[Any]
 Closure = Callable[[Frame], Any]
@@ -135,14 +135,12 @@ def _group(loop: Loop) -> Closure:
 
 def _sort_by(loop: Loop) -> Closure:
     def run(f: Frame) -> list[Any]:
-        rows = [(key, item) for _, item, key in _results(loop, f)]
+        rows = [(item, key) for _, item, key in _results(loop, f)]
         backwards = loop.third is not None and descending(loop.third(f), "sortBy")
         f[1].grow(len(rows))
         f[1].spend(len(rows) * 2)
-        sortable(f[1], [key for key, _ in rows], "sortBy")
-        if len(rows) > 1:
-            rows.sort(key=lambda row: row[0], reverse=backwards)
-        return [item for _, item in rows]
+        items, keys = [item for item, _ in rows], [key for _, key in rows]
+        return arranged(f[1], items, keys, "sortBy", backwards=backwards)
 
     return run
 

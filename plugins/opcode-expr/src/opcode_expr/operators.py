@@ -133,10 +133,11 @@ def contained(budget: Budget, a: Any, b: Any) -> bool:
     if b is None:
         return False
     if isinstance(b, list):
-        budget.spend(1 + (len(b) >> 2))
         if isinstance(a, str) and len(a) < LONG:
+            budget.spend(1 + (len(b) >> 4))
             return a in b
         if type(a) in NUMBERS:
+            budget.spend(1 + (len(b) >> 2))
             return any(a == item for item in b if type(item) in NUMBERS)
         return any(equal(budget, a, item) for item in b)
     if isinstance(b, Mapping):

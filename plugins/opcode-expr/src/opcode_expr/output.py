@@ -7,15 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from opcode_expr.budget import Budget
+from opcode_expr.budget import STRETCH, Budget
 from opcode_expr.faults import Fault
 from opcode_expr.lexer import clean
 from opcode_expr.timeline import Duration, Moment, Month, Weekday, Zone
-from opcode_expr.values import LARGEST, type_name
+from opcode_expr.values import LARGEST, sortable, type_name
 from opcode_kernel import Json, canonical_text
 
-#: Elements that are delivered between two looks at the clock.
-_STRETCH = 4096
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -42,21 +40,14 @@ def to_json(budget: Budget, value: Any) -> Json:
         return value if value.isascii() else clean(value)
     if kind is list:
         budget.deliver(4 * len(value))
-        if len(value) <= _STRETCH:
-            return [to_json(budget, item) for item in value]
-        return _long(budget, value)
+        return [to_json(budget, item) for part in budget.stretches(value) for item in part]
     if kind is dict or isinstance(value, Mapping):
         budget.deliver(8 * len(value) + sum(map(len, value)))
-        return {key if key.isascii() else clean(key): to_json(budget, item) for key, item in value.items()}
+        if len(value) <= STRETCH:
+            return {key if key.isascii() else clean(key): to_json(budget, item) for key, item in value.items()}
+        parts = budget.stretches(list(value))
+        return {key if key.isascii() else clean(key): to_json(budget, value[key]) for part in parts for key in part}
     return _of_our_own(value)
-
-
-def _long(budget: Budget, items: list[Any]) -> list[Json]:
-    found: list[Json] = []
-    for start in range(0, len(items), _STRETCH):
-        budget.check()
-        found += [to_json(budget, item) for item in items[start : start + _STRETCH]]
-    return found
 
 
 def _of_our_own(value: Any) -> Json:
@@ -94,30 +85,32 @@ def _write(budget: Budget, value: Any, indent: int | None, newline: str, parts: 
         budget.text(len(value))
         parts.append(_quoted(value))
     elif isinstance(value, list):
-        _write_all(budget, [("", item) for item in value], "[]", indent, newline, parts)
+        _write_all(budget, value, None, "[]", indent, newline, parts)
     elif isinstance(value, Mapping):
-        colon = ":" if indent is None else ": "
         budget.text(sum(map(len, value)))
-        pairs = [(_quoted(key) + colon, value[key]) for key in sorted(value)]
-        _write_all(budget, pairs, "{}", indent, newline, parts)
+        _write_all(budget, sorted(sortable(budget, list(value), "JSON")), value, "{}", indent, newline, parts)
     else:
         plain = to_json(budget, value)
         parts.append(_quoted(plain) if isinstance(plain, str) else canonical_text(plain))
 
 
 def _write_all(
-    budget: Budget, pairs: list[tuple[str, Any]], brackets: str, indent: int | None, newline: str, parts: list[str]
-) -> None:
-    budget.grow(1 + len(pairs))
-    if not pairs:
+    budget: Budget, items: list[Any], values: Mapping[str, Any] | None, brackets: str, indent: int | None, newline: str,
+    parts: list[str],
+) -> None:  # fmt: skip
+    """Write the elements of an array, or the values of a map in the order of its keys, which are the items then."""
+    budget.grow(1 + len(items))
+    if not items:
         parts.append(brackets)
         return
     deeper = newline + " " * indent if indent is not None else ""
+    colon = ":" if indent is None else ": "
+    budget.text(len(deeper) * len(items))
     separator = brackets[0]
-    for key, item in pairs:
+    for item in items:
         # writing costs about as much as evaluating ten nodes
         budget.spend(10)
-        parts.append(separator + deeper + key)
-        _write(budget, item, indent, deeper, parts)
+        parts.append(separator + deeper + (_quoted(item) + colon if values is not None else ""))
+        _write(budget, item if values is None else values[item], indent, deeper, parts)
         separator = ","
     parts.append((newline if indent is not None else "") + brackets[1])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from opcode_expr.access import call_method, fetch, field, slice_of
-from opcode_expr.faults import TROUBLE, fault_of
+from opcode_expr.access import call_method, fetch, field, no_field, slice_of
+from opcode_expr.faults import TROUBLE, Fault, fault_of
 from opcode_expr.loops import Closure, Frame
 from opcode_expr.nodes import Link
+from opcode_expr.references import RESERVED
+from opcode_expr.suggest import no_variable
 
 #: A compiled link: from the frame and the value it hangs on to what it leads to.
 Step = Callable[[Frame, Any], Any]
@@ -35,40 +37,44 @@ def path(base: Closure, links: list[Link]) -> Closure:
     return one
 
 
-def variable_path(variable: str, absent: Any, links: list[Link]) -> Closure:
-    """`path` from a variable of the scope, with one call less."""
-    names = [(link.name, link.at) for link in links]
-    if len(names) > 1:
+def owner(variable: str, absent: Any, link: Link) -> Closure:
+    """The variable of the scope that a field is read of."""
+    name, at = link.name, link.at
 
-        def run(f: Frame) -> Any:
-            value = f[0].get(variable, absent)
-            for name, at in names:
-                value = value.get(name) if type(value) is dict else field(value, name, at)
-            return value
-
-        return run
-    [(only, at)] = names
-
-    def one(f: Frame) -> Any:
+    def run(f: Frame) -> Any:
         value = f[0].get(variable, absent)
-        return value.get(only) if type(value) is dict else field(value, only, at)
+        if value is None:
+            raise _explained(no_field(name, at), f[0], variable)
+        return value
 
-    return one
+    return run
 
 
-def access(base: Closure, links: list[tuple[Link, Step]]) -> Closure:
-    """Any access; nil before an optional link ends it."""
+def _explained(fault: Fault, scope: Mapping[str, Any], variable: str) -> Fault:
+    if variable in scope:
+        return fault
+    known = [*sorted(RESERVED - {"$env"}), *(name for name in scope if not name.startswith("__"))]
+    return Fault(f"{fault}{no_variable(variable, known)}", fault.at)
+
+
+def access(base: Closure, links: list[tuple[Link, Step]], variable: str | None) -> Closure:
+    """Any access; nil before an optional link ends it. `variable` is what the base is, if it is one."""
     steps = [(link.optional, step, link.at) for link, step in links]
 
     def run(f: Frame) -> Any:
-        value = base(f)
+        value = first = base(f)
         for optional, step, at in steps:
             if value is None and optional:
                 return None
             try:
                 value = step(f, value)
             except TROUBLE as error:
-                raise fault_of(error, at) from None
+                # what has a place already failed inside of the brackets
+                is_ours = isinstance(error, Fault) and error.at < 0
+                fault = fault_of(error, at)
+                if is_ours and variable and first is None:
+                    fault = _explained(fault, f[0], variable)
+                raise fault from None
         return value
 
     return run

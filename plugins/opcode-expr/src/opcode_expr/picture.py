@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _LITERAL = re.compile(
-    r"""//[^\n]*+|/\*(?:[^*]|\*(?!/))*+|(?P<text>"(?:[^"\\]|\\.)*+(?P<end1>")?|'(?:[^'\\]|\\.)*+(?P<end2>')?|`[^`]*+(?P<end3>`)?)""",
+    r"""//[^\n]*+|/\*(?:[^*]|\*(?!/))*+|(?P<text>"(?:[^"\\]|\\.)*+(?P<end1>")?|'(?:[^'\\]|\\.)*+(?P<end2>')?|`(?:[^`]|``)*+(?P<end3>`)?)""",
     re.DOTALL,
 )
 #: Characters before and after the place.

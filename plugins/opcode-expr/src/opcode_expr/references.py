@@ -47,6 +47,11 @@ def collect(names: Sequence[Name]) -> References:
     )
 
 
+def strangers(names: Sequence[Name]) -> frozenset[str]:
+    """Return the names that mean something only if the run has an input of that name."""
+    return frozenset(name.name for name in names if name.name not in RESERVED)
+
+
 def _fields(access: Access | None) -> tuple[str | None, str | None]:
     links = access.links[:2] if access else []
     names = [link.name if link.what == "field" else None for link in links]

@@ -18,6 +18,8 @@ _MAX_MEMORY = 1 << 20
 _SLOW, _QUICK, _SMALL = 12e-9, 1.5e-9, 12
 #: Seconds one search may take at worst.
 _MAX_TIME = 0.5
+#: No text of so many characters is too long.
+_SHORT = 1024
 
 
 @lru_cache(maxsize=256)
@@ -45,10 +47,9 @@ def compile_pattern(pattern: str) -> Any:
 
 def search(budget: Budget, pattern: Any, text: str) -> bool:
     """Tell whether the pattern occurs in the text."""
-    if len(text) > 1024:
-        size = int(pattern.programsize)
-        seconds = len(text) * (1 if text.isascii() else 3) * size * (_SLOW if size > _SMALL else _QUICK)
-        if seconds > _MAX_TIME:
-            raise Fault("the text is too long for this regular expression")
-        budget.reserve(seconds)
+    size = int(pattern.programsize)
+    seconds = len(text) * (1 if text.isascii() else 3) * size * (_SLOW if size > _SMALL else _QUICK)
+    if seconds > _MAX_TIME and len(text) > _SHORT:
+        raise Fault("the text is too long for this regular expression")
+    budget.reserve(min(seconds, _MAX_TIME))
     return pattern.search(text if text.isascii() else clean(text)) is not None

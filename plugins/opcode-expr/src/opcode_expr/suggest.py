@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
+
+from opcode_expr.faults import shown
+
+#: A run may have very many inputs; for a hint the first will do.
+_LOOKED_AT = 200
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -14,6 +20,15 @@ def closest(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name[:64], known, 1)
     return f", did you mean {near[0]}" if near else ""
+
+
+def no_variable(name: str, known: Iterable[str]) -> str:
+    """Return what to add to a message about a nil that came from a variable the scope does not have.
+
+    >>> no_variable("stpes", ["steps", "inputs"])
+    '; there is no variable "stpes", did you mean steps'
+    """
+    return f"; there is no variable {shown(name)}{closest(name, islice(known, _LOOKED_AT))}"
 
 
 def arguments(low: int, high: int) -> str:

@@ -1,18 +1,5 @@
 """Numbers under operators."""
 
-DATA = {'data': {'a': None, 'b': 2},
- 'n': 5.0,
- 'f': 1.5,
- 'zero': 0,
- 'neg': -3,
- 'flag': True,
- 'off': False,
- 'text': 'hello',
- 'list': [1, 2, 3],
- 'obj': {'a': {'b': 7}, 'k': 'v'},
- 'key': 'k',
- 'big': 1180591620717411303424}  # fmt: skip
-
 HOLDS = [
     ('1 + 2', 3),
     ('1 + 2.5', 3.5),

@@ -216,7 +216,7 @@ FAILS = [
     ('now(5)', '1:1', 'timezone expected a string, found int'),
     ('now("Nowhere")', '1:1', 'unknown time zone "Nowhere", expected a name such as Europe/Zurich'),
     ('n.Year()', '1:3', 'cannot call "Year" of a value of type int: only dates and durations have methods; builtins are called as f(x) or x | f()'),
-    ('nope.Year()', '1:6', 'cannot call "Year" of nil: only dates and durations have methods; builtins are called as f(x) or x | f()'),
+    ('nope.Year()', '1:6', 'cannot call "Year" of nil: only dates and durations have methods; builtins are called as f(x) or x | f(); there is no variable "nope"'),
     ("date('2024-1-1')", '1:1', 'expected a date such as 2006-01-02 or 2006-01-02T15:04:05Z, found "2024-1-1"'),
     ("date('2024-03-01 25:00:00')", '1:1', 'expected a date such as 2006-01-02 or 2006-01-02T15:04:05Z, found "2024-03-01 25:00:00"'),
     ("date('2024-03-01x')", '1:1', 'expected a date such as 2006-01-02 or 2006-01-02T15:04:05Z, found "2024-03-01x"'),

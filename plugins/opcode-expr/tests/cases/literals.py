@@ -25,6 +25,8 @@ HOLDS = [
     ("'it\\'s'", "it's"),
     ('"\\"\\\\"', '"\\'),
     ('`a\\n\nb`', 'a\\n\nb'),
+    ('`a``b` + ````', 'a`b`'),
+    ('len(``)', 0),
     ('[]', []),
     ("[1, 'a', [nil]]", [1, 'a', [None]]),
     ('[1,]', [1]),
@@ -74,6 +76,7 @@ HOLDS = [
 REFUSED = [
     ("'open", '1:1', 'expected the end of this literal on the same line; use backticks for several lines'),
     ('"two\nlines"', '1:1', 'expected the end of this literal on the same line; use backticks for several lines'),
+    ('`a``', '1:1', 'expected the end of this literal on the same line; use backticks for several lines'),
     ('`open', '1:1', 'expected the end of this literal on the same line; use backticks for several lines'),
     ('/* open', '1:1', 'expected the end of this comment'),
     ("'\\q'", '1:2', "unknown escape '\\\\q'; write \\\\ for a backslash"),

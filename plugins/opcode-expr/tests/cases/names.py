@@ -56,7 +56,7 @@ FAILS = [
     ('loop.item.x', '1:11', 'cannot read "x" of nil; use ?. where it may be missing'),
     ('x.y', '1:3', 'cannot read "y" of a value of type int'),
     ('inputs.n()', '1:8', 'cannot call "n" of a value of type map: only dates and durations have methods; builtins are called as f(x) or x | f()'),
-    ('a..b.c', '1:6', 'cannot read "c" of nil; use ?. where it may be missing'),
+    ('a..b.c', '1:6', 'cannot read "c" of nil; use ?. where it may be missing; there is no variable "b"'),
 ]  # fmt: skip
 
 REFUSED = [

@@ -1,6 +1,6 @@
 """Predicates: `#`, `.field`, `#index`, `#acc`, and the builtins that take one."""
 
-DATA = {'xs': [{'id': 1, 'n': 'b', 'on': True, 't': ['x']},
+DATA = {'data': None, 'xs': [{'id': 1, 'n': 'b', 'on': True, 't': ['x']},
         {'id': 2, 'n': 'a', 'on': False, 't': []},
         {'id': 3, 'n': 'c', 'on': True, 't': ['y', 'z']}],
  'ns': [3, 1, 2],

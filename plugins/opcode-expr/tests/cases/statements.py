@@ -82,7 +82,7 @@ HOLDS = [
 
 FAILS = [
     ('  a + 1', '1:5', 'operator + cannot be applied to nil and int'),
-    ('let a = nope.x; 1', '1:14', 'cannot read "x" of nil; use ?. where it may be missing'),
+    ('let a = nope.x; 1', '1:14', 'cannot read "x" of nil; use ?. where it may be missing; there is no variable "nope"'),
     ('if nope { 1 } else { 2 }', '1:4', 'expected a bool for a condition, found nil'),
     ('if xs { 1 } else { 2 }', '1:4', 'expected a bool for a condition, found array'),
     ('let a = 1 + user; a', '1:11', 'operator + cannot be applied to int and map'),

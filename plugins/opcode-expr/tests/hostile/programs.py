@@ -5,6 +5,7 @@ Each row is (text, outcome): `EXECUTION_ERROR`, or the value. `ENDS` is for what
 
 import math
 from functools import cache
+from random import Random
 
 ERROR, ENDS = "EXECUTION_ERROR", "ends"
 
@@ -21,7 +22,8 @@ def data():
         "texts": [f"{(n * 2654435761) % 1000003:07d}" for n in range(many // 4)], "rows": [{"a": n % 7, "b": str(n)} for n in range(many // 10)],
         "map": {f"k{n}": n for n in range(many // 4)}, "shared": [[1] * 1000] * 1000, "long_texts": ["a" * 100_000 + str(n) for n in range(500)],
         "nan": math.nan, "inf": math.inf, "odd": [math.nan, 1.0, math.inf, -math.inf] * 100, "huge": 10**400, "endless": 10**5000,
-        "deep": deep([]), "deep_map": deep({}),
+        "deep": deep([]), "deep_map": deep({}), "unlike": [[n] for n in range(300)] + [{}] * 200_000, "colliding": [n * (2**61 - 1) for n in range(30_000)],
+        "random": "".join(Random(1).choices("ab", k=10_000)), "commas": "a," * 450_000, "halves": "\ud800" * 1_000_000, "mixed_case": "aΣß" * 1_000_000,
     }  # fmt: skip
 
 
@@ -92,4 +94,8 @@ PROGRAMS = [
     ("s matches '(a*)*b'", False), ("s matches 'a+a+a+a+b'", False), ("s matches '^(a|aa)+$'", True), ("ab matches '(a|b)*c'", False), ("s matches '(x+x+)+y'", False), ("s matches 'a{1000}b'", ERROR), ("s matches '(a{1,100}){1,10}b'", ERROR),
     ("repeat('ab', 400000) matches '(a|b)*a(a|b){500}c'", ERROR), ("repeat('ab', 40000) matches '[ab]*a[ab]{12}c'", ENDS), ("repeat('a', 30) matches (repeat('a?', 30) + repeat('a', 30))", True), ("'x' matches repeat('(a|b)', 2000)", ERROR),
     ("'a' matches repeat('a', 5000)", ERROR), ("'a' matches s", ERROR), ("s matches s", ERROR), ("u matches 'é+$'", ENDS), ("w matches '\\\\pL'", ENDS), ("repeat('a', 5000) matches '(.*)(.*)(.*)(.*)(.*)x'", False), ("'\\x00' matches '\\x00'", True),
+    # what a look at the clock between the elements must stop
+    ("uniq(unlike) | len()", ERROR), ("uniq(colliding) | len()", ERROR), ("ints == map(ints, #)", ENDS), ("all(1..1000, nil not in ints)", ERROR), ("all(ints, hasPrefix(s, s))", ERROR), ("all(ints, hasSuffix(s, s))", ERROR),
+    ("all(1..9000, not (random[#:# + 1000] matches '[ab]*a[ab]{300}c'))", ERROR), ("sort(map(texts, duration(# + 'ns'))) | len()", ENDS), ("reduce(1..400, [#acc], map(1..150000, 1)) | toJSON()", ERROR), ("string(map) | len()", ENDS),
+    ("fromPairs(map(ints[:300000], [string(#), #])) | len()", ENDS), ("median(floats) > 0", ENDS), ("splitAfter(commas, ',') | len()", ENDS), ("halves", ENDS), ("toBase64(halves) | len()", ENDS), ("lower(mixed_case) | len()", ENDS),
 ]  # fmt: skip
