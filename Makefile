@@ -22,6 +22,8 @@ $(STAMP): constraints.txt pyproject.toml opcode/pyproject.toml $(wildcard plugin
 demo: setup ## the main job, end to end, against a real daemon
 	$(BIN)/python examples/demo
 
+# The tests start hundreds of interpreters: what one has compiled is kept for the next, whatever the environment says.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: setup lint ## everything that must hold
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not alone"
 	$(BIN)/python -m pytest -m alone

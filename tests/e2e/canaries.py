@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
@@ -28,6 +29,7 @@ CANARIES = {
 _SHORTEST = 8
 
 
+@cache
 def spellings(value: str) -> dict[str, list[bytes]]:
     """Return what to look for, by encoding. Written apart from what hides them, so that both cannot be wrong alike."""
     raw = value.encode()

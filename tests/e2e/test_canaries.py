@@ -10,13 +10,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench.mcp_client import McpClient
 from tests.e2e.canaries import CANARIES, Echo, echo_server, hits, spellings
+from tests.soak.nursery import Nursery
 
 from opcode_kernel.runtime.vault import open_vault
 from opcode_kernel.store.tortoise import SqlStore
@@ -25,7 +26,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 AGENT = "singer"
 PASSPHRASE = "the-passphrase-is-a-canary-too"
-_COMMAND = [sys.executable, "-c", "from opcode_kernel.server.cli import main; raise SystemExit(main())"]
 #: Prints what is in the environment variable T in every way of which the standard library knows, and fails.
 _PRINTER = """
 import base64, json, os, sys, urllib.parse
@@ -62,8 +62,9 @@ class RecordingClient(McpClient):
 class House:
     """One data directory with its daemons, commands and everything they ever said."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, nursery: Nursery) -> None:
         self.home = home
+        self._nursery = nursery
         self.said: dict[str, bytes] = {}
         self._logs = 0
 
@@ -76,43 +77,43 @@ class House:
 
     def command(self, *words: str, stdin: str = "", ends: int = 0) -> str:
         """Run a command; what it says is kept."""
-        done = subprocess.run(
-            [*_COMMAND, *words], env=self.environ(), input=stdin.encode(), capture_output=True, timeout=60, check=False
-        )
-        self.said[f"the output of opcode {' '.join(words[:3])} #{len(self.said)}"] = done.stdout + done.stderr
-        assert done.returncode == ends, done.stderr.decode()[-3000:]
-        return done.stdout.decode()
+        done = self._nursery.run(words, self.environ(), stdin)
+        self.said[f"the output of opcode {' '.join(words[:3])} #{len(self.said)}"] = (
+            done.stdout + done.stderr
+        ).encode()
+        assert done.returncode == ends, done.stderr[-3000:]
+        return done.stdout
 
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[RecordingClient]:
         """A daemon and a connection to it; leaving kills it with -9, with its WAL as it was."""
-        log, process = self._start()
+        log, pid = self._start()
         try:
-            port = await self._port(log, process)
+            port = await self._port(log)
             async with _connected(port) as client:
                 yield client
                 self.said[f"the MCP answers of daemon {self._logs}"] = bytes(client.received)
         finally:
-            process.send_signal(signal.SIGKILL)
-            await asyncio.to_thread(process.wait)
+            os.kill(pid, signal.SIGKILL)
+            await asyncio.to_thread(self._nursery.reap, pid)
             self.said[f"the log of daemon {self._logs}"] = log.read_bytes()
             self.said |= {f"{name} after daemon {self._logs}": content for name, content in self._files().items()}
 
-    def _start(self) -> tuple[Path, subprocess.Popen[bytes]]:
+    def _start(self) -> tuple[Path, int]:
         self._logs += 1
         log = self.home.parent / f"log-{self._logs}"
-        with log.open("wb") as stderr:
-            return log, subprocess.Popen(
-                [*_COMMAND, "serve"], env=self.environ(), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr
-            )
+        with Path(os.devnull).open("rb") as nothing, log.open("wb") as said:
+            streams = [nothing.fileno(), said.fileno(), said.fileno()]
+            return log, self._nursery.opcode(["serve"], self.environ(), streams, self.home.parent)
 
-    async def _port(self, log: Path, process: subprocess.Popen[bytes]) -> int:
-        async with asyncio.timeout(40):
-            while process.poll() is None:
-                for line in _lines(log):
-                    if '"msg":"ready"' in line and line.endswith("\n"):
-                        return int(json.loads(line)["url"].removesuffix("/sse").rpartition(":")[2])
-                await asyncio.sleep(0.02)  # nothing but the file tells
+    async def _port(self, log: Path) -> int:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(40):
+                while True:
+                    for line in _lines(log):
+                        if '"msg":"ready"' in line and line.endswith("\n"):
+                            return int(json.loads(line)["url"].removesuffix("/sse").rpartition(":")[2])
+                    await asyncio.sleep(0.02)  # nothing but the file tells
         raise AssertionError("".join(_lines(log))[-3000:])
 
     def _files(self) -> dict[str, bytes]:
@@ -190,7 +191,7 @@ def abuse(secret: str, echo: Echo, area: Path) -> dict[str, Any]:
         "expr": ("expr.eval", {"expression": f"{ref} + '-tail'", "data": {"k": ref}}),
         "expr64": ("expr.eval", {"expression": "{a: toBase64(data), b: toJSON(data), c: [data, data], d: upper(data)}",
                                  "data": ref}),
-        "expr_bad": ("expr.eval", {"expression": f"'{ref}' + ) {ref}"}),
+        "expr_bad": ("expr.eval", {"expression": f"{ref} + ) {ref}"}),
         "number": ("expr.eval", {"expression": "int(data)", "data": ref}),
         "log": ("workflow.log", {"message": f"log {ref}", "level": "warn", "data": {"k": [ref]}, "field": f"<{ref}>"}),
         "emit": ("workflow.emit", {"event_type": "canary.sang", "payload": {"song": ref, "text": f"la {ref}"}}),
@@ -289,11 +290,11 @@ async def look(client: RecordingClient, run_id: str, template: str) -> None:
 
 
 async def test_no_canary_is_found_in_anything_that_is_kept_or_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, nursery: Nursery, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home, area = tmp_path / "home", tmp_path / "area"
     area.mkdir()
-    house = House(home)
+    house = House(home, nursery)
     with echo_server() as echo:
         (area / "value").write_text(CANARIES["PEM"], encoding="utf-8")
         house.command("secret", "set", "PEM", "--from-file", str(area / "value"))

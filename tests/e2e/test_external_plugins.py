@@ -6,7 +6,6 @@ import json
 import os
 import queue
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,10 +16,10 @@ from typing import Any
 import pytest
 from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
+from tests.soak.nursery import Nursery
 
 pytestmark = pytest.mark.anyio
 
-COMMAND = [sys.executable, "-c", "from opcode_kernel.server.cli import main; raise SystemExit(main())"]
 TINY = str(Path(__file__).parents[2] / "plugins" / "opcode-mcp-bridge" / "tests" / "tiny_server.py")
 KEY = "a passphrase"
 TOKEN = "canary-Token/4711+äß"
@@ -29,9 +28,10 @@ TOKEN = "canary-Token/4711+äß"
 class Home:
     """A data directory, its daemons and its commands."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, nursery: Nursery) -> None:
         self.home = home
-        self.daemon: subprocess.Popen[str] | None = None
+        self.daemon: int | None = None
+        self._nursery = nursery
         self.log: list[dict[str, Any]] = []
         self.raw: list[str] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -43,9 +43,7 @@ class Home:
         return inherited | mine
 
     def run(self, *words: str, stdin: str = "") -> tuple[int, str, str]:
-        done = subprocess.run(
-            [*COMMAND, *words], env=self.environ, capture_output=True, text=True, input=stdin, timeout=60, check=False
-        )
+        done = self._nursery.run(words, self.environ, stdin)
         return done.returncode, done.stdout, done.stderr
 
     def json(self, *words: str) -> Any:
@@ -54,16 +52,17 @@ class Home:
         return json.loads(out)
 
     def start(self) -> dict[str, Any]:
-        self.daemon = subprocess.Popen(
-            [*COMMAND, "serve", "--listen-addr", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True, env=self.environ
-        )
-        threading.Thread(target=self._read, args=(self.daemon,), daemon=True).start()
+        ours, theirs = os.pipe()
+        with os.fdopen(theirs, "wb") as log, Path(os.devnull).open("r+b") as nothing:
+            streams = [nothing.fileno(), nothing.fileno(), log.fileno()]
+            words = ["serve", "--listen-addr", "127.0.0.1:0"]
+            self.daemon = self._nursery.opcode(words, self.environ, streams, Path.cwd())
+        threading.Thread(target=self._read, args=(ours,), daemon=True).start()
         return self.said("ready")
 
-    def _read(self, daemon: subprocess.Popen[str]) -> None:
-        assert daemon.stderr is not None
-        with daemon.stderr:
-            for line in daemon.stderr:
+    def _read(self, log: int) -> None:
+        with os.fdopen(log, encoding="utf-8") as lines:
+            for line in lines:
                 self._lines.put(line)
         self._lines.put(None)
 
@@ -76,8 +75,9 @@ class Home:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         assert self.daemon is not None
-        self.daemon.send_signal(number)
-        self.daemon.wait(timeout=20)
+        os.kill(self.daemon, number)
+        self._nursery.reap(self.daemon)
+        self.daemon = None
         while (line := self._lines.get(timeout=10)) is not None:
             self.raw.append(line)
 
@@ -88,12 +88,12 @@ def _before_dashes(words: tuple[str, ...]) -> list[str]:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    made = Home(tmp_path / "home")
+def home(tmp_path: Path, nursery: Nursery) -> Iterator[Home]:
+    made = Home(tmp_path / "home", nursery)
     yield made
-    if made.daemon is not None and made.daemon.poll() is None:
-        made.daemon.kill()
-        made.daemon.wait()
+    if made.daemon is not None:
+        os.kill(made.daemon, signal.SIGKILL)
+        nursery.reap(made.daemon)
 
 
 async def call(url: str, tool: str, **arguments: Any) -> Any:
@@ -133,7 +133,7 @@ async def test_a_plugin_is_added_used_restarted_and_removed_while_the_daemon_run
     url = home.start()["url"]
     added = home.json("plugin", "add", "tiny", "--env", f"PIDS={pids}", "--", sys.executable, "-I", TINY)
     assert "tiny.echo" in added["actions"]
-    assert added["server"] == {"pid": home.daemon.pid, "status": "active", "error_message": None}
+    assert added["server"] == {"pid": home.daemon, "status": "active", "error_message": None}
     tried, server = map(int, pids.read_text().split())
     assert (alive(tried), alive(server)) == (False, True)
 
@@ -191,7 +191,7 @@ def test_a_hang_up_has_a_plugin_that_was_given_up_tried_again(home: Home, tmp_pa
     program.write_text(f"#!{sys.executable} -I\n" + Path(TINY).read_text())
     program.chmod(0o700)
     assert home.daemon is not None
-    home.daemon.send_signal(signal.SIGHUP)
+    os.kill(home.daemon, signal.SIGHUP)
     home.said("external plugin ready")
     home.end()
 

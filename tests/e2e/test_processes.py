@@ -13,6 +13,7 @@ import anyio
 import pytest
 from tests.soak.daemon import DaemonLife
 from tests.soak.lives import Link
+from tests.soak.nursery import Nursery
 
 pytestmark = pytest.mark.anyio
 
@@ -53,9 +54,9 @@ def is_running(pid: int) -> bool:
 
 
 @asynccontextmanager
-async def daemon(home: Path, recovery: str) -> AsyncIterator[tuple[DaemonLife, Link]]:
+async def daemon(nursery: Nursery, home: Path, recovery: str) -> AsyncIterator[tuple[DaemonLife, Link]]:
     """A daemon and a connection to it; leaving kills it with -9."""
-    life = DaemonLife.start(home, recovery, plugins="steps,shell")
+    life = DaemonLife.start(nursery, home, recovery, plugins="steps,shell")
     try:
         assert await life.ready()
         yield life, (await life.links(1))[0]
@@ -77,9 +78,9 @@ async def begin(link: Link, book: Path) -> str:
 
 
 async def test_the_command_of_a_cancelled_run_is_gone_within_five_seconds_with_all_it_started(
-    book: Path, tmp_path: Path
+    nursery: Nursery, book: Path, tmp_path: Path
 ) -> None:
-    async with daemon(tmp_path / "home", "suspend") as (_, link):
+    async with daemon(nursery, tmp_path / "home", "suspend") as (_, link):
         run_id = await begin(link, book)
         started = pids(book)
         assert all(map(is_running, started)), started
@@ -97,12 +98,12 @@ async def test_the_command_of_a_cancelled_run_is_gone_within_five_seconds_with_a
 
 @pytest.mark.parametrize("recovery", ["suspend", "auto", "resume"])
 async def test_a_command_is_not_started_again_after_its_daemon_was_killed(
-    book: Path, tmp_path: Path, recovery: str
+    nursery: Nursery, book: Path, tmp_path: Path, recovery: str
 ) -> None:
-    async with daemon(tmp_path / "home", recovery) as (_, link):
+    async with daemon(nursery, tmp_path / "home", recovery) as (_, link):
         run_id = await begin(link, book)
         started = pids(book)
-    async with daemon(tmp_path / "home", recovery) as (_, link):
+    async with daemon(nursery, tmp_path / "home", recovery) as (_, link):
         status = await link.call("status", workflow_id=run_id)
         assert status["status"] == "suspended"
         (waiting,) = status["waiting"]

@@ -6,16 +6,16 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bench.mcp_client import McpClient, connect
 from tests.soak import plugin
 from tests.soak.failpoints import Plan
 from tests.soak.lives import Link, Lost, Refused
+from tests.soak.nursery import Nursery
 
 _LINE = 1 << 24
 _START_SECONDS = 40.0
@@ -24,16 +24,17 @@ _START_SECONDS = 40.0
 class DaemonLife:
     """`opcode serve` with the ledger installed; every client has an MCP connection over SSE of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.pid = process.pid
-        self._process = process
+    def __init__(self, nursery: Nursery, pid: int, log: BinaryIO) -> None:
+        self.pid = pid
+        self._nursery = nursery
         self._url: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._log = asyncio.create_task(self._read())
+        self._log = asyncio.create_task(self._read(log))
         self._connections = AsyncExitStack()
 
     @classmethod
     def start(
-        cls, directory: Path, recovery: str, plan: Plan | None = None, plugins: str = "steps,workflow,cel"
+        cls, nursery: Nursery, directory: Path, recovery: str, plan: Plan | None = None,
+        plugins: str = "steps,workflow,cel",
     ) -> DaemonLife:  # fmt: skip
         """Start the daemon over a data directory, with these plugins besides the ledger."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith("OPCODE_")}
@@ -47,18 +48,17 @@ class DaemonLife:
             "OPCODE_SHUTDOWN_GRACE": "1s",
             "OPCODE_PLUGINS": f"{plugins},{plugin.NAME}",
         }
-        command = [sys.executable, "-c", "from opcode_kernel.server.cli import main; raise SystemExit(main())", "serve"]
-        return cls(subprocess.Popen(
-            command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            cwd=directory,
-        ))  # fmt: skip
+        ours, theirs = os.pipe()
+        with os.fdopen(theirs, "wb") as log, Path(os.devnull).open("r+b") as nothing:
+            streams = [nothing.fileno(), nothing.fileno(), log.fileno()]
+            return cls(nursery, nursery.opcode(["serve"], environ, streams, directory), os.fdopen(ours, "rb"))
 
-    async def _read(self) -> list[str]:
+    async def _read(self, log: BinaryIO) -> list[str]:
         """Read the log to its end; it says where the daemon serves."""
         lines: list[str] = []
         reader = asyncio.StreamReader(limit=_LINE)
         loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), self._process.stderr)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), log)
         async for line in reader:
             lines.append(line.decode())
             record = json.loads(line) if line.startswith(b"{") else {}
@@ -82,15 +82,15 @@ class DaemonLife:
             raise Lost from error
 
     def kill(self) -> None:
-        self._process.kill()
+        os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        self._process.terminate()
+        os.kill(self.pid, signal.SIGTERM)
 
     async def ended(self) -> int:
         await self._connections.aclose()
         lines = await self._log
-        code = await asyncio.to_thread(self._process.wait)
+        code = await asyncio.to_thread(self._nursery.reap, self.pid)
         if code not in (0, -signal.SIGKILL):
             sys.stderr.write("".join(lines[-20:]))
         return code

@@ -30,14 +30,16 @@ def registry(book: Path, points: Failpoints) -> Registry:
     return registry_of(opcode_steps, opcode_workflow, opcode_cel, ledger.plugin(book, points.hit))
 
 
-def main(config: dict[str, Any], connection: socket.socket) -> None:
+def main(config: dict[str, Any], handles: list[int]) -> int:
     """Open the engine and answer until the other end of the connection closes."""
+    (handle,) = handles
     plan = config.get("plan")
     points = Failpoints(Plan(**plan) if plan else None, Path(config["directory"], "grave"))
     points.install()
     if config.get("sabotage"):
         _acknowledge_early()
-    asyncio.run(_serve(config, connection, points))
+    asyncio.run(_serve(config, socket.socket(fileno=handle), points))
+    return 0
 
 
 async def _serve(config: dict[str, Any], connection: socket.socket, points: Failpoints) -> None:

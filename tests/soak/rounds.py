@@ -71,7 +71,7 @@ class Round:
         recovery = recovery or self._chance.choice(self._task.policies)
         self.report.policies[recovery] += 1
         if self._task.kind == "daemon":
-            return DaemonLife.start(self._directory, recovery, plan)
+            return DaemonLife.start(self._nursery, self._directory, recovery, plan)
         return EngineLife(self._nursery, {
             "directory": str(self._directory), "recovery": recovery, "plan": plan and plan.to_json(),
             "sabotage": self._task.sabotage,

@@ -9,7 +9,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from opcode_http import actions
+from opcode_kernel import ActionError
+from opcode_kernel.testing import call
 
 
 @dataclass
@@ -323,6 +327,41 @@ async def _responsive(limit: float) -> AsyncIterator[None]:
 def responsive() -> Callable[[], AbstractAsyncContextManager[None]]:
     """A block in which the event loop must never stand still for a second."""
     return lambda: _responsive(1.0)
+
+
+Judge = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def refused(serve: Serve, responsive: Any) -> Judge:
+    """Ask a server whose answer is broken: a typed error, not a long one, and the loop never stands still."""
+
+    async def judge(talk: Callable[[Any], None], *, tls: ssl.SSLContext | None = None) -> None:
+        url = serve(talk, tls=tls).url
+        async with responsive():
+            with pytest.raises(ActionError) as caught:
+                await call(actions.get, {"url": url, "timeout": "20s"})
+        assert caught.value.code == "EXECUTION_ERROR"
+        assert len(caught.value.message) < 400
+
+    return judge
+
+
+@pytest.fixture
+def given_up(serve: Serve, responsive: Any) -> Judge:
+    """Ask a server whose answer does not come: it is given up in time, and its connection is closed."""
+
+    async def judge(talk: Callable[[Any], None], *, tls: ssl.SSLContext | None = None) -> None:
+        running = serve(talk, tls=tls)
+        async with responsive():
+            started = time.monotonic()
+            with pytest.raises(ActionError) as caught:
+                await call(actions.get, {"url": running.url, "timeout": "150ms"})
+            assert time.monotonic() - started < 3
+        assert (caught.value.code, caught.value.retryable) == ("TIMEOUT_ERROR", True)
+        assert running.closed.acquire(timeout=5), "the connection is not kept"
+
+    return judge
 
 
 @pytest.fixture(params=["asyncio", "trio"])

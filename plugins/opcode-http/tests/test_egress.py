@@ -7,7 +7,7 @@ import pytest
 
 from opcode_http import actions
 from opcode_http.lookups import is_of_this_machine
-from opcode_kernel import ActionError, HostRules, Policy
+from opcode_kernel import ActionError, BoundSecret, HostRules, Policy
 from opcode_kernel.testing import FakeContext, call
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,11 @@ async def test_a_redirect_is_judged_like_a_request(server: Any, names: Any) -> N
 
 async def test_a_secret_that_may_go_to_some_hosts_is_taken_by_no_redirect_to_another(server: Any, names: Any) -> None:
     names.addresses = {"other.test": ["127.0.0.1"], "a.near.test": ["127.0.0.1"]}
-    context = under(only=(("127.0.0.1", "*.near.test"), ("127.0.0.1", "a.near.test", "other.test")))
+    only = (
+        BoundSecret("A", ("127.0.0.1", "*.near.test")),
+        BoundSecret("B", ("127.0.0.1", "a.near.test", "other.test")),
+    )
+    context = under(only=only)
     server.route("/end")
     await refused(server.route("/go", 307, Location=server.url("/end", "other.test")), context, body="geheim")
     await refused(server.url("/end", "other.test"), context)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -85,6 +86,40 @@ def echo(talk: Talk, stream: int, headers: dict[str, str]) -> None:
     talk.reply(stream, f"{headers[':method']} {headers[':authority']} {headers[':path']}".encode(), status="207")
 
 
+class Shared(Site):
+    """A server of one connection for several calls: `/first` opens it, `/slow` waits there, `other` does with the rest."""
+
+    def __init__(self, serve: Any, tls2: ssl.SSLContext, other: Callable[[Talk, int], None]) -> None:
+        super().__init__(serve, tls2, self._answer)
+        self._other = other
+        self._heard = threading.Semaphore(0)
+        #: The stream of the slow call.
+        self.slow = 0
+
+    def _answer(self, talk: Talk, stream: int, headers: dict[str, str]) -> None:
+        if headers[":path"] == "/slow":
+            self.slow = stream
+            self._heard.release()
+        elif headers[":path"] == "/first":
+            talk.reply(stream, b"")
+        else:
+            self._other(talk, stream)
+
+    @asynccontextmanager
+    async def slow_call(self) -> AsyncIterator[dict[str, Any]]:
+        """Have the slow call wait on the connection during the block, and end behind it; its output is in what is given."""
+        await call(actions.get, {"url": self.url("first")})
+        output: dict[str, Any] = {}
+
+        async def patient() -> None:
+            output.update(await call(actions.get, {"url": self.url("slow"), "timeout": "30s"}))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(patient)
+            assert await anyio.to_thread.run_sync(self._heard.acquire, True, 5)
+            yield output
+
+
 async def test_it_is_spoken_where_offered_and_its_connection_is_shared(
     serve: Any, tls2: ssl.SSLContext, names: Any
 ) -> None:
@@ -129,30 +164,12 @@ async def test_many_requests_are_under_way_on_one_connection_at_the_same_time(se
 async def test_a_call_that_runs_out_of_time_does_not_spoil_the_others_on_its_connection(
     serve: Any, tls2: ssl.SSLContext
 ) -> None:
-    slow: list[int] = []
-    heard = threading.Semaphore(0)
-
-    def answer(talk: Talk, stream: int, headers: dict[str, str]) -> None:
-        if headers[":path"] == "/slow":
-            slow.append(stream)
-            heard.release()
-        elif headers[":path"] == "/first":
-            talk.reply(stream, b"")
-
-    site = Site(serve, tls2, answer)
-    await call(actions.get, {"url": site.url("first")})
-    output: dict[str, Any] = {}
-
-    async def patient() -> None:
-        output.update(await call(actions.get, {"url": site.url("slow"), "timeout": "10s"}))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(patient)
-        assert await anyio.to_thread.run_sync(heard.acquire, True, 5)
+    site = Shared(serve, tls2, lambda talk, stream: None)
+    async with site.slow_call() as output:
         with pytest.raises(ActionError, match=r"within 0\.1 s"):
             await call(actions.get, {"url": site.url("never"), "timeout": "100ms"})
         assert output == {}
-        site.talks[0].reply(slow[0], b"patience")
+        site.talks[0].reply(site.slow, b"patience")
     assert output["body"] == "patience"
     await call(actions.get, {"url": site.url("first")})
     assert len(site.raw.clients) == 2, "after a call was given up, its connection takes no new ones"
@@ -161,41 +178,24 @@ async def test_a_call_that_runs_out_of_time_does_not_spoil_the_others_on_its_con
 async def test_a_body_that_is_cut_off_does_not_use_up_the_window_of_the_others(
     serve: Any, tls2: ssl.SSLContext
 ) -> None:
-    slow: list[int] = []
-    heard = threading.Semaphore(0)
+    def flood(talk: Talk, stream: int) -> None:
+        talk.reply(stream, b"", end=False)
+        while not talk.resets:  # as much as the windows let through, until nobody wants any more
+            room = min(talk.state.local_flow_control_window(stream), talk.state.max_outbound_frame_size)
+            if room:
+                talk.state.send_data(stream, bytes(room))
+                talk.flush()
+            talk.connection.settimeout(0.002)
+            try:
+                talk.receive()
+            except TimeoutError:
+                pass
+            finally:
+                talk.connection.settimeout(20)
+        talk.reply(site.slow, b"slow " * 1000)
 
-    def answer(talk: Talk, stream: int, headers: dict[str, str]) -> None:
-        if headers[":path"] == "/slow":
-            slow.append(stream)
-            heard.release()
-        elif headers[":path"] == "/first":
-            talk.reply(stream, b"")
-        else:
-            talk.reply(stream, b"", end=False)
-            while not talk.resets:  # as much as the windows let through, until nobody wants any more
-                room = min(talk.state.local_flow_control_window(stream), talk.state.max_outbound_frame_size)
-                if room:
-                    talk.state.send_data(stream, bytes(room))
-                    talk.flush()
-                talk.connection.settimeout(0.002)
-                try:
-                    talk.receive()
-                except TimeoutError:
-                    pass
-                finally:
-                    talk.connection.settimeout(20)
-            talk.reply(slow[0], b"slow " * 1000)
-
-    site = Site(serve, tls2, answer)
-    await call(actions.get, {"url": site.url("first")})
-    output: dict[str, Any] = {}
-
-    async def patient() -> None:
-        output.update(await call(actions.get, {"url": site.url("slow"), "timeout": "30s"}))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(patient)
-        assert await anyio.to_thread.run_sync(heard.acquire, True, 5)
+    site = Shared(serve, tls2, flood)
+    async with site.slow_call() as output:
         context = FakeContext(policy=Policy(hosts=HostRules(max_response_bytes=1000)))
         assert (await call(actions.get, {"url": site.url("endless")}, context))["truncated"] is True
     assert (output["truncated"], output["body"]) == (False, "slow " * 1000)

@@ -77,6 +77,16 @@ async def grouped_shell(anyio_backend, there):
         yield Shell(launcher)
 
 
+@pytest.fixture
+def cwd(tmp_path):
+    """Where the commands run, with a file for patterns to find."""
+    path = tmp_path / "cwd"
+    path.mkdir()
+    (path / "glob-me").write_text("")
+    yield path
+    assert [each.name for each in path.iterdir()] == ["glob-me"]
+
+
 async def wait_until_gone(pid):
     """Wait for the end of a process that is no child of ours; fail when it is still there after five seconds."""
     with anyio.fail_after(5):

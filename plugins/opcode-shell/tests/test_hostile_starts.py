@@ -50,16 +50,6 @@ def canary(tmp_path):
     assert not path.exists()
 
 
-@pytest.fixture
-def cwd(tmp_path):
-    """Where the commands run, with a file for patterns to find."""
-    path = tmp_path / "cwd"
-    path.mkdir()
-    (path / "glob-me").write_text("")
-    yield path
-    assert [each.name for each in path.iterdir()] == ["glob-me"]
-
-
 def planted(value, canary):
     """Return a value with the path of the canary in every text of it."""
     return json.loads(json.dumps(value).replace("@", str(canary)))

@@ -77,7 +77,7 @@ PAYLOADS = [
     *SUBSTITUTIONS, *QUOTES, *WORDS_AND_GLOBS, *OPTIONS, *TEXTS, *VALUES,
 ]  # fmt: skip
 
-#: Says as JSON what it was started with.
+#: Says as JSON what it was started with. `-IS` leaves out what an interpreter looks for before; there are hundreds.
 ECHO = (
     "import json, os, sys; print(json.dumps({'argv': sys.argv[1:], 'env': os.environ.get('VALUE'), 'cwd': os.getcwd(),"
     " 'stdin': sys.stdin.buffer.read().decode()}))"
@@ -86,11 +86,11 @@ ECHO = (
 DEFINITION = {
     "steps": [
         {"id": "argv", "type": "action", "action": "shell.exec", "params": {
-            "command": sys.executable, "args": ["-c", ECHO, "${{inputs.value}}", "--name=${{inputs.value}}.txt", "--", "last"],
+            "command": sys.executable, "args": ["-ISc", ECHO, "${{inputs.value}}", "--name=${{inputs.value}}.txt", "--", "last"],
             "env": {"VALUE": "${{inputs.value}}"}, "stdin": "${{inputs.value}}", "cwd": "${{inputs.cwd}}",
         }},
         {"id": "line", "type": "action", "action": "shell.exec", "params": {
-            "command": 'exec "$PYTHON" -c "$ECHO" first', "shell": True, "args": ["${{inputs.value}}", "a${{inputs.value}}b"],
+            "command": 'exec "$PYTHON" -ISc "$ECHO" first', "shell": True, "args": ["${{inputs.value}}", "a${{inputs.value}}b"],
             "env": {"PYTHON": sys.executable, "ECHO": ECHO, "VALUE": "${{inputs.value}}"}, "stdin": "${{inputs.value}}",
             "cwd": "${{inputs.cwd}}",
         }},
@@ -109,16 +109,6 @@ def canary(tmp_path):
     path = tmp_path / "canary"
     yield path
     assert not path.exists()
-
-
-@pytest.fixture
-def cwd(tmp_path):
-    """Where the commands run, with a file for patterns to find."""
-    path = tmp_path / "cwd"
-    path.mkdir()
-    (path / "glob-me").write_text("")
-    yield path
-    assert [each.name for each in path.iterdir()] == ["glob-me"]
 
 
 def planted(value, canary):
