@@ -26,7 +26,7 @@ demo: setup ## the main job, end to end, against a real daemon
 test: export PYTHONDONTWRITEBYTECODE :=
 test: setup lint ## everything that must hold
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone $$(grep -rl 'mark\.alone' --include='test_*.py' opcode plugins tests)
 
 lint: setup ## format, lint, types and import rules
 	$(BIN)/ruff format --check .
