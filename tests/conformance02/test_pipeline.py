@@ -190,7 +190,7 @@ async def test_a_failure_of_any_length_leaves_a_readable_answer(world: Any, offe
         ("fs.read", {"path": "/nonexistent/file"}, "EXECUTION_ERROR"),
         ("workflow.run", {"template_name": "nobody"}, "NOT_FOUND"),
         ("probe.take", {"v": "${{inputs.a.b.c}}"}, "INTERPOLATION_ERROR"),
-        ("expr.eval", {"expression": "${{inputs.text}} +"}, "VALIDATION_ERROR"),
+        ("expr.eval", {"expression": "'${{inputs.text}}' +"}, "VALIDATION_ERROR"),
         ("shell.exec", {"command": "no-such-command-anywhere"}, "EXECUTION_ERROR"),
     ],
 )

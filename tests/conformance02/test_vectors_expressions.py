@@ -100,9 +100,10 @@ async def test_expr_evaluates(world: Any, server: Any, expression: str, data: Js
 
 @pytest.mark.spec("17.E12")
 async def test_expr_refuses_a_default_mixed_with_another_operator(world: Any) -> None:
-    with pytest.raises(DefinitionError, match="cannot be mixed"):
-        await world.call("expr.eval", {"expression": "inputs.a ?? 1 + 2"})
-    error = await world.call("expr.eval", {"expression": "${{inputs.text}} ?? 1 + 2"}, inputs={"text": 1})
+    for program in ("inputs.a ?? 1 + 2", "${{inputs.text}} ?? 1 + 2"):
+        with pytest.raises(DefinitionError, match="cannot be mixed"):
+            await world.call("expr.eval", {"expression": program}, inputs={"text": 1})
+    error = await world.call("expr.eval", {"expression": "'${{inputs.text}}' ?? 1 + 2"}, inputs={"text": 1})
     assert error["code"] == "VALIDATION_ERROR"
 
 

@@ -72,6 +72,6 @@ def test_params_of_any_shape_are_looked_at():
     "text", ["${{" * 300_000, "${{}" * 200_000, "${{a}}" * 150_000, "+".join(f"input{n}" for n in range(5000))]
 )
 def test_a_hostile_text_is_looked_at_in_no_time(text):
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(warnings(text)) <= 10
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

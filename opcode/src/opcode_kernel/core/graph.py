@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from opcode_kernel.core.ordering import components, cycles, topological_order
-from opcode_kernel.core.reading import Reader
+from opcode_kernel.core.reading import Names, Reader
 from opcode_kernel.core.step_type import StepType
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.errors import Json
@@ -58,9 +58,9 @@ class Graph:
         return cls.of_tree(Tree({"steps": steps}, step_types), programs)
 
     @classmethod
-    def of_tree(cls, tree: Tree, programs: Programs = lambda _: ()) -> Graph:
-        """Build the graph of a tree that exists already."""
-        return _Builder(tree, programs).build()
+    def of_tree(cls, tree: Tree, programs: Programs = lambda _: (), templates: dict[str, Names] | None = None) -> Graph:
+        """Build the graph of a tree that exists already, and of which some `templates` were read already."""
+        return _Builder(tree, Reader(programs=programs, templates=templates)).build()
 
 
 def reads_of(tree: Tree, node: StepNode, reader: Reader) -> Iterable[str]:
@@ -75,7 +75,7 @@ def reads_of(tree: Tree, node: StepNode, reader: Reader) -> Iterable[str]:
 class _Builder:
     """Works on numbers: step `i` is the i-th of the top level, its moments are `2i` (start) and `2i + 1` (settling)."""
 
-    def __init__(self, tree: Tree, programs: Programs) -> None:
+    def __init__(self, tree: Tree, reader: Reader) -> None:
         # Validation looks at steps without an id too: they have the empty one, and nothing can wait for them.
         nodes = [node for node in tree.top.by_id.values() if node.id]
         self.ids = [node.id for node in nodes]
@@ -84,7 +84,6 @@ class _Builder:
         reads: list[dict[int, None]] = [{} for _ in nodes]
         #: (trigger, fallback, whether the trigger is the top-level step itself)
         self.fallbacks: list[tuple[int, int, bool]] = []
-        reader = Reader(programs=programs)
         for node in tree.nodes():
             top = self.number.get(node.top.id)
             if top is None or tree.top.by_id[node.top.id] is not node.top:  # of a hook, or of a second step of that id

@@ -51,9 +51,9 @@ def compile_program(program: str, compiled: Callable[[Reference], Resolve]) -> R
                     raise _quoted_secret(source)
                 texts.append(escaped(inside, quote))
             else:
-                name, value = f"__v{len(values)}", piece(scope)
-                values[name] = None if value is ABSENT else value
-                texts.append(f"({name})")  # bare, it would be the name of a member or of a key where one may stand
+                variable, value = _variable(len(values)), piece(scope)
+                values[variable[1:-1]] = None if value is ABSENT else value
+                texts.append(variable)
         return {"text": "".join(texts), "values": values}
 
     return resolve
@@ -70,6 +70,27 @@ def quoted_secrets(program: str) -> list[str]:
         for part, quote in _parts(program)
         if quote and not isinstance(part, str) and part.namespace == "secrets"
     ]
+
+
+def with_variables(program: str) -> str | None:
+    """Return the text that a program with references has when it runs; None where values become a part of its literals.
+
+    >>> with_variables("${{inputs.a}} + ${{inputs.b}}"), with_variables("'${{inputs.a}}'")
+    ('(__v0) + (__v1)', None)
+    """
+    texts: list[str] = []
+    count = 0
+    for part, quote in _parts(program):
+        if quote:
+            return None
+        texts.append(part if isinstance(part, str) else _variable(count))
+        count += not isinstance(part, str)
+    return "".join(texts)
+
+
+def _variable(number: int) -> str:
+    """Return how a reference stands in a program: bare, it would be the name of a member or of a key where one may stand."""
+    return f"(__v{number})"
 
 
 def _parts(program: str) -> Iterator[tuple[str | Reference, str]]:

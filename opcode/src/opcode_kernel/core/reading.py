@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from opcode_kernel.core.definition import json_list, unwrapped
 from opcode_kernel.core.evaluator import Evaluator, References, find_references
@@ -28,8 +27,6 @@ _LINK = re.compile(r"""\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*('[^'\\]*'|"[^"\\]*"|\d+)\
 _CHAIN = re.compile(
     r"""(?<![\w.$'"])steps(?P<chain>(?:\s*(?:\.\s*[A-Za-z_]\w*|\[\s*(?:'[^'\\]*'|"[^"\\]*"|\d+)\s*\]))+)\s*(?P<call>\()?"""
 )
-#: Longer texts are not worth keeping.
-_CACHED_TEXT = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +67,15 @@ class Reader:
     """
 
     def __init__(
-        self, evaluators: Mapping[str, Evaluator] | None = None, programs: Callable[[str], Iterable[str]] = lambda _: ()
-    ) -> None:
+        self, evaluators: Mapping[str, Evaluator] | None = None, programs: Callable[[str], Iterable[str]] = lambda _: (),
+        templates: dict[str, Names] | None = None,
+    ) -> None:  # fmt: skip
         self._evaluators = evaluators
         #: The params of an action that hold program text.
         self._programs = programs
         self._known: dict[tuple[str, str], Names] = {}
+        #: What templates read, by their text; readers of the same definition may share it.
+        self.templates: dict[str, Names] = {} if templates is None else templates
 
     def of_tree(self, tree: Tree) -> Iterator[Reading]:
         """Yield the readings of every step."""
@@ -125,7 +125,10 @@ class Reader:
 
     def _names(self, language: str, text: str) -> Names:
         if language == "template":
-            return _template_names(text) if len(text) > _CACHED_TEXT else _cached_template_names(text)
+            names = self.templates.get(text)
+            if names is None:
+                names = self.templates[text] = _template_names(text)
+            return names
         known = self._known.get((language, text))
         if known is None:
             known = self._over_names(text) if language == "over" else self._expression_names(language, text)
@@ -227,11 +230,6 @@ def _template_names(text: str) -> Names:
             remarks.extend(loop_field(reference))
     roots = frozenset(reference.namespace for reference in references)
     return Names(steps, inputs, roots, loops, tuple(paths), remarks=tuple(remarks))
-
-
-@lru_cache(maxsize=1024)
-def _cached_template_names(text: str) -> Names:
-    return _template_names(text)
 
 
 def _may_read(value: Json) -> bool:

@@ -204,10 +204,11 @@ class ActionRunner:
 
 
 def _failure(error: Exception, context: StepContext, command: RunAction) -> Failure:
-    """Return the failure of a step; what is cut off it must not leave half a secret, so secrets go first."""
+    """Return the failure of a step; a message is cut only after the secrets in it are gone, else half of one would stay."""
     if isinstance(error, NotJsonError):
         error = ActionError("EXECUTION_ERROR", f"the action returned no JSON: {error}", retryable=False)
-    return _bounded(context.redactor.failure(Failure.of(error, step_id=command.step_id)))
+    failure = context.redactor.failure(_bounded(Failure.of(error, step_id=command.step_id)))
+    return replace(failure, message=failure.message[:_SHOWN_MESSAGE])
 
 
 def _too_slow(command: RunAction) -> ActionError:
@@ -216,11 +217,10 @@ def _too_slow(command: RunAction) -> ActionError:
 
 
 def _bounded(failure: Failure) -> Failure:
-    """Cut what would make every answer about the run unreadable; each member of the details is judged by itself."""
-    if not failure.details and len(failure.message) <= _SHOWN_MESSAGE:
+    """Leave out what would make every answer about the run unreadable; each member of the details is judged by itself."""
+    if not failure.details:
         return failure
-    details = {key: _cut(value) for key, value in failure.details.items()}
-    return replace(failure, details=details, message=failure.message[:_SHOWN_MESSAGE])
+    return replace(failure, details={key: _cut(value) for key, value in failure.details.items()})
 
 
 def _cut(value: Json) -> Json:

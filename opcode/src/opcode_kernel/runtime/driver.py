@@ -226,7 +226,7 @@ class LiveRun:
                 if message is not None:
                     try:
                         now = clock()
-                        message = message if redactor is None else redactor.message(message, run.state.offered())
+                        message = message if redactor is None else redactor.message(message, run.state.offered)
                         events, commands = run.handle(message, now)
                     except OpcodeError as error:
                         if reply is None:

@@ -1,79 +1,109 @@
-"""What is left of a secret where a message was cut: a quotation of the first eighty characters shows half of it.
+"""What is left of a secret where a message was cut: a quotation of its first eighty characters shows half of it.
 
-Only messages of errors are looked at this way. In data the beginning of a secret may be no secret at all: tokens of one kind
-begin alike.
+Only errors are looked at this way. In data the beginning of a secret may be no secret at all: tokens of one kind begin
+alike, and what is a word in one is a word in another.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from opcode_kernel.core.holes import MASK
-from opcode_kernel.errors import Json
 
-#: A part counts from half of the secret on, and never below or above so many characters.
-_LEAST, _MOST = 6, 16
-#: What stands where something was cut off or where a quotation begins and ends, also escaped in JSON.
-_BORDERS = ("…", "...", "'", '"', "`", "\\", ")", "]", "}", ">", ",", ";")
+#: A part counts from so many characters on: the most of these that are no more than half of the secret, or the least.
+_LENGTHS = (8, 12, 16)
+#: Of a longer spelling every so many pieces are looked for, so that a vault of files takes little memory.
+_LONG, _STRIDE = 512, 16
+#: Characters of one error that are looked at; what comes after them is hidden as a whole.
+_LOOKED_AT = 300_000
+#: What begins alike in many secrets and is none itself.
+_COMMON = re.compile(r"[a-zA-Z][\w+.-]*://[^/?#@]*(?=[/?#]|$)|-----[^-\n]*-----")
+
+#: Pieces of spellings by their length, each with a spelling that has it and where.
+Pieces = dict[int, dict[str, tuple[str, int]]]
 
 
-def without_fragments(value: Json, secrets: Iterable[str]) -> Any:
-    """Return the message or the details of an error with a mask for each beginning or end of a secret that was cut."""
-    cut = [(text, least) for text in _spelt(secrets) if len(text) > (least := _least(text))]
-    return _masked(value, cut) if cut else value
+class Fragments:
+    """The pieces of some secrets, to find what is left of them in errors."""
+
+    def __init__(self) -> None:
+        self._pieces: Pieces = {}
+
+    def add(self, secret: str) -> None:
+        """Look for parts of this secret from now on."""
+        for length, pieces in _pieces_of(secret).items():
+            self._pieces.setdefault(length, {}).update(pieces)
+
+    def hidden(self, value: Any) -> Any:
+        """Return a message, or the details of an error, with a mask for each part of a secret; keys stay."""
+        return _Walk(self).hidden(value) if self._pieces else value
+
+    def text(self, text: str) -> str:
+        """Return a text with a mask for each part of a secret."""
+        for length, pieces in self._pieces.items():
+            parts, done, at, end = [], 0, 0, len(text) - length
+            while at <= end:
+                found = pieces.get(text[at : at + length])
+                if found is None:
+                    at += 1
+                    continue
+                start, at = _extended(text, at, at + length, *found)
+                if start > done or not parts:
+                    parts += [text[done:start], MASK]
+                done = at
+            if parts:
+                text = "".join([*parts, text[done:]])
+        return text
 
 
-def _spelt(secrets: Iterable[str]) -> dict[str, None]:
-    """Return the secrets as messages spell them: as they are, as JSON texts and as `repr` does."""
-    found: dict[str, None] = {}
-    for secret in secrets:
-        whole = (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1])
-        found |= dict.fromkeys(whole)
+class _Walk:
+    def __init__(self, fragments: Fragments) -> None:
+        self._fragments = fragments
+        self._left = _LOOKED_AT
+
+    def hidden(self, value: Any) -> Any:
+        if isinstance(value, str):
+            self._left -= len(value)
+            return self._fragments.text(value) if self._left >= 0 else MASK
+        if isinstance(value, dict):
+            return {key: self.hidden(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.hidden(item) for item in value]
+        return value
+
+
+@lru_cache(maxsize=256)
+def _pieces_of(secret: str) -> Pieces:
+    found: Pieces = {}
+    for spelling in dict.fromkeys(_spellings(secret)):
+        length = max((each for each in _LENGTHS if each <= len(spelling) // 2), default=_LENGTHS[0])
+        common = next(_COMMON.finditer(spelling), None)
+        first = common.end() if common is not None and common.start() == 0 else 0
+        pieces = found.setdefault(length, {})
+        for at in range(first, len(spelling) - length + 1, 1 if len(spelling) <= _LONG else _STRIDE):
+            pieces[spelling[at : at + length]] = spelling, at
     return found
 
 
-def _least(text: str) -> int:
-    return max(_LEAST, min(_MOST, len(text) // 2))
+def _spellings(secret: str) -> Iterator[str]:
+    """Yield the secret as messages spell it."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    yield secret
+    yield from (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1])
+    yield from (quote(raw, safe=""), raw.hex(), b64encode(raw).decode().rstrip("="))
 
 
-def _masked(value: Any, cut: list[tuple[str, int]]) -> Any:
-    if isinstance(value, str):
-        for text, least in cut:
-            value = _without(value, text, least)
-        return value
-    if isinstance(value, dict):
-        return {_masked(key, cut): _masked(item, cut) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item, cut) for item in value]
-    return value
-
-
-def _without(message: str, text: str, least: int) -> str:
-    parts, done = [], 0
-    for start, end in sorted((*_beginnings(message, text, least), *_ends(message, text, least))):
-        if start >= done:
-            parts += [message[done:start], MASK]
-        done = max(done, end)
-    return "".join([*parts, message[done:]]) if parts else message
-
-
-def _beginnings(message: str, text: str, least: int) -> Iterator[tuple[int, int]]:
-    head, at = text[:least], -1
-    while (at := message.find(head, at + 1)) >= 0:
-        end = at + least
-        while end < len(message) and end - at < len(text) and message[end] == text[end - at]:
-            end += 1
-        if end == len(message) or message.startswith(_BORDERS, end):
-            yield at, end
-
-
-def _ends(message: str, text: str, least: int) -> Iterator[tuple[int, int]]:
-    tail, at = text[-least:], -1
-    while (at := message.find(tail, at + 1)) >= 0:
-        start, end = at, at + least
-        while start > 0 and end - start < len(text) and message[start - 1] == text[-(end - start) - 1]:
-            start -= 1
-        if start == 0 or message.endswith(_BORDERS, 0, start):
-            yield start, end
+def _extended(text: str, start: int, end: int, spelling: str, at: int) -> tuple[int, int]:
+    """Return how far a text goes on being the same as a spelling, in both directions."""
+    behind = at + end - start
+    while start > 0 and at > 0 and text[start - 1] == spelling[at - 1]:
+        start, at = start - 1, at - 1
+    while end < len(text) and behind < len(spelling) and text[end] == spelling[behind]:
+        end, behind = end + 1, behind + 1
+    return start, end

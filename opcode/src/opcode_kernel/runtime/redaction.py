@@ -7,7 +7,7 @@ and log lines go through it last. Beneath both lies the one of the secrets that 
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -22,7 +22,7 @@ from opcode_kernel.core.messages import (
     Signal,
 )
 from opcode_kernel.errors import Failure, Json, OpcodeError
-from opcode_kernel.runtime.fragments import without_fragments
+from opcode_kernel.runtime.fragments import Fragments
 from opcode_kernel.runtime.searching import Patterns, compiled, is_in, masked
 from opcode_kernel.runtime.spellings import SHORTEST, number_of
 
@@ -49,6 +49,8 @@ class Redactor:
         #: The expressions, and of how many values: actions log from threads, so one may be added while they are made.
         self._compiled: tuple[int, Patterns] = (0, ())
         self._numbers: set[int | float] = set()
+        #: The parts that errors may show, and of how many values.
+        self._fragments, self._cut = Fragments(), 0
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._values)} values>"
@@ -106,10 +108,10 @@ class Redactor:
             return error
         return OpcodeError(message, code=error.code, retryable=error.retryable, details=details, fatal=error.fatal)
 
-    def message(self, message: M, offered: Container[Json] = ()) -> M:
+    def message(self, message: M, offered: Callable[[], Container[Json]] = tuple) -> M:
         """Return a message to a run in which no secret comes along. `Start` is looked at where its inputs are made.
 
-        `offered` are the ids that an answer may be one of; such a choice is a word of the definition and stays.
+        `offered` returns the ids that an answer may be one of; such a choice is a word of the definition and stays.
         """
         hidden: dict[str, Any] = {}
         match message:
@@ -123,7 +125,7 @@ class Redactor:
                 hidden = {"failure": self.failure(message.failure), "notes": notes}
             case Signal():
                 chosen = _CHOSEN.get(message.type)
-                if chosen == "choice" and message.payload.get("choice") not in offered:
+                if chosen == "choice" and message.payload.get("choice") not in offered():
                     chosen = None  # a question without options is answered in words of the agent's own
                 payload = self._members(message.payload, chosen)
                 hidden = {"payload": payload, "reasoning": self.value(message.reasoning)}
@@ -133,11 +135,15 @@ class Redactor:
 
     def _told(self, value: Any) -> Any:
         """Mask a part of an error, where values are quoted and cut."""
-        return without_fragments(self.value(value), self.known_values())
+        return self.value(self.without_fragments(value)) if self.armed else value
 
-    def known_values(self) -> list[str]:
-        """Return every value that is masked."""
-        return [*self._values, *(() if self._over is None else self._over.known_values())]
+    def without_fragments(self, value: Any) -> Any:
+        """Mask the parts of secrets in a part of an error."""
+        for secret in list(self._values)[self._cut :]:
+            self._fragments.add(secret)
+            self._cut += 1
+        value = self._fragments.hidden(value)
+        return value if self._over is None else self._over.without_fragments(value)
 
     def numbers(self) -> set[int | float]:
         """Return the secrets that may come back as a number."""

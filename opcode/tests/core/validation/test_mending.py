@@ -229,8 +229,12 @@ def test_a_misspelt_param_beside_the_right_one_is_to_be_removed(check) -> None:
 
 def test_program_text_that_does_not_compile_is_refused(check) -> None:
     assert check([{"id": "a", "action": "calc", "params": {"program": ".x"}}]).ok
-    assert check([{"id": "a", "action": "calc", "params": {"program": "((${{inputs.x}}"}}]).ok
-    assert found(check([{"id": "a", "action": "calc", "params": {"program": "(("}}])) == ["steps[0].params.program"]
+    for program in ("((", "((${{inputs.x}}"):
+        report = check([{"id": "a", "action": "calc", "params": {"program": program}}])
+        assert found(report) == ["steps[0].params.program"]
+    assert "(__v0)" in report.errors[0].message
+    # What a value inside the quotes makes of the literal is not known before the run.
+    assert check([{"id": "a", "action": "calc", "params": {"program": "'((${{inputs.x}}'"}}]).ok
 
 
 def test_an_empty_object_of_steps_or_a_hook_without_an_id_is_survived(check) -> None:

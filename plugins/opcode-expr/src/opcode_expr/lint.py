@@ -31,7 +31,7 @@ def lint(params: dict[str, Json]) -> Iterator[tuple[str, str]]:
     if not isinstance(text, str):
         return
     try:
-        program = ExprEvaluator().compile(_REFERENCE.sub(" __v ", text))
+        program = ExprEvaluator().compile(_REFERENCE.sub("(__v)", text))
     except ExpressionError:
         return
     warnings = [warning for name in sorted(program.strangers)[:_MAX_NAMES] if (warning := _warning(name))]

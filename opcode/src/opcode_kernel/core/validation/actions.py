@@ -7,14 +7,14 @@ from contextlib import suppress
 
 from opcode_kernel.core.evaluator import Evaluator
 from opcode_kernel.core.place import Place, at, locate
-from opcode_kernel.core.programs import quoted_secrets
+from opcode_kernel.core.programs import quoted_secrets, with_variables
 from opcode_kernel.core.references import MAX_TOKENS
 from opcode_kernel.core.text import json_type
 from opcode_kernel.core.tree import StepNode
 from opcode_kernel.core.validation.issues import Issues, an, replace_at, shown
 from opcode_kernel.core.validation.nearness import near_miss
 from opcode_kernel.core.validation.vocabulary import Vocabulary
-from opcode_kernel.errors import Json, OpcodeError
+from opcode_kernel.errors import InterpolationError, Json, OpcodeError
 
 #: Families that ship with the bundle: nothing installed later adds to them, so an unknown name is a mistake.
 _BUILT_IN = frozenset({"http", "fs", "shell", "crypto", "assert", "expr", "workflow"})
@@ -135,14 +135,25 @@ def _check_program(place: Place, text: Json, evaluator: Evaluator | None, issues
     if evaluator is None or not text.strip():
         return
     if "${{" in text:
-        with suppress(OpcodeError):  # what is malformed is reported with the other references
-            for secret in quoted_secrets(text):
-                issues.error(
-                    place, f"expected no secret inside the quotes of a program, found {shown(secret)}; close them and join "
-                    "the parts, as in 'Bearer ' + ${{secrets.NAME}}",
-                )  # fmt: skip
+        with suppress(InterpolationError):  # what is malformed is reported with the other references
+            _check_references(place, text, evaluator, issues)
         return
     try:
         evaluator.compile(text)
     except OpcodeError as error:
         issues.error(place, error.message)
+
+
+def _check_references(place: Place, text: str, evaluator: Evaluator, issues: Issues) -> None:
+    """Compile a program with variables where its references are: each may stand only where a value may."""
+    for secret in quoted_secrets(text):
+        issues.error(
+            place, f"expected no secret inside the quotes of a program, found {shown(secret)}; close them and join the "
+            "parts, as in 'Bearer ' + ${{secrets.NAME}}",
+        )  # fmt: skip
+    program = with_variables(text)
+    try:
+        if program is not None:
+            evaluator.compile(program)
+    except OpcodeError as error:
+        issues.error(place, f"a reference stands for a value, shown here as (__v0) and so on: {error.message}")

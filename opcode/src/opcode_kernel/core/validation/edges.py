@@ -6,16 +6,17 @@ from collections.abc import Iterable
 
 from opcode_kernel.core.graph import Graph, Programs
 from opcode_kernel.core.place import Place
-from opcode_kernel.core.reading import Reading
+from opcode_kernel.core.reading import Names, Reading
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.core.validation.issues import Issues, Patch
 
 
 def check_graph(
-    tree: Tree, readings: Iterable[Reading], uncertain: frozenset[str], programs: Programs, issues: Issues
-) -> Graph:
+    tree: Tree, readings: Iterable[Reading], uncertain: frozenset[str], programs: Programs, templates: dict[str, Names],
+    issues: Issues,
+) -> Graph:  # fmt: skip
     """Build the graph and report on it; what the `uncertain` steps should wait for is not known."""
-    graph = Graph.of_tree(tree, programs)
+    graph = Graph.of_tree(tree, programs, templates)
     place = tree.top.place
     for cycle in _distinct(graph.cycles):
         issues.error(

@@ -44,7 +44,7 @@ def validate(
         if sound.fallbacks:
             actions = frozenset(vocabulary.action_names())
             programs = lambda name: vocabulary.programs(name) if name in actions else ()  # noqa: E731
-            check_graph(tree, readings, sound.uncertain, programs, issues)
+            check_graph(tree, readings, sound.uncertain, programs, reader.templates, issues)
         check_slots(mended, tree, readings, reader, vocabulary, input_schema, issues)
     check_schemas(vocabulary, input_schema, output_schema, triggers, issues)
     beside = {"input_schema": input_schema, "output_schema": output_schema, "triggers": triggers}
