@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -68,11 +67,7 @@ for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
         os.dup2(2, 1)
-        kind, *given = line.rstrip("\\n").split("|")
-        if kind == "at":
-            signal.setitimer(signal.ITIMER_REAL, float(given[0]))
-        elif kind == "in":
-            arm(*given)
+        arm(*line.rstrip("\\n").split("|"))
         os._exit(main(["secret", "rotate"]))
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
@@ -158,10 +153,10 @@ async def test_a_rotation_that_is_killed_anywhere_has_happened_as_a_whole_or_not
     await fill(tmp_path, "old")
     with rotations(tmp_path, "old", "new") as killed:
         for point in POINTS:
-            assert killed(f"in|{point}") == -signal.SIGKILL, point
+            assert killed(point) == -signal.SIGKILL, point
             assert await opened_by(tmp_path, ["old", "new"]) == ["old"], point
         assert await actions(tmp_path) == ["set"] * len(SECRETS)
-        assert killed("in|after the commit") == -signal.SIGKILL
+        assert killed("after the commit") == -signal.SIGKILL
     assert await opened_by(tmp_path, ["old", "new"]) == ["new"]
     assert await actions(tmp_path) == ["rotate"] + ["set"] * len(SECRETS), "it is written down with what it changed"
     with capsys.disabled():
@@ -176,21 +171,6 @@ async def test_a_rotation_that_is_killed_anywhere_has_happened_as_a_whole_or_not
         f"{len(SECRETS)} secrets are under the new passphrase; from now on it is OPCODE_VAULT_KEY\n",
     )
     assert await opened_by(tmp_path, ["old", "new"]) == ["old"]
-
-
-async def test_a_rotation_that_is_killed_at_any_time_has_happened_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
-    await fill(tmp_path, "old")
-    seen, both = set(), ["old", "new"]
-    with rotations(tmp_path, "old", "new") as there, rotations(tmp_path, "new", "old") as back:
-        assert (there("whole"), back("whole")) == (0, 0)
-        started = time.monotonic()
-        assert there("whole") == 0
-        takes, current = time.monotonic() - started, "new"
-        for part in range(8):
-            ended = (there if current == "old" else back)(f"at|{takes * (0.3 + 0.1 * part)}")
-            [current] = await opened_by(tmp_path, both)
-            seen.add(ended)
-    assert -signal.SIGALRM in seen
 
 
 Call = Callable[..., Awaitable[dict[str, Any]]]

@@ -108,8 +108,9 @@ async def test_with_a_secret_that_cannot_be_read_nothing_is_rotated(store: Memor
     assert (store._meta, await store.secrets()) == before
 
 
-async def test_secrets_of_the_original_are_under_the_new_key_as_well(store: MemoryStore, vault: Vault) -> None:
+async def test_secrets_of_the_original_are_under_the_new_key_as_well(store: MemoryStore) -> None:
     await store.put_secret(SecretRow("OLD", original_blob("old", "hunter2"), 1, 1))
+    vault = await open_vault(store, "old")
     await rotate(vault, "new")
     row = await store.secret("OLD")
     assert row is not None
@@ -149,6 +150,49 @@ async def test_where_others_never_stop_changing_secrets_the_rotation_gives_up(st
     with pytest.raises(ConflictError, match="try again"):
         await rotate(vault, "new")
     assert await values(await open_vault(store, "old")) == ALL
+
+
+@pytest.mark.parametrize("change", ["rekey", "rotate"])
+@pytest.mark.parametrize("moment", ["while the new key is derived", "before it is written"])
+async def test_a_rotation_that_another_process_makes_meanwhile_is_never_undone(
+    store: MemoryStore, change: str, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await open_vault(store, "old")).set("A", "x")
+    ours = await open_vault(store, "old", others=lambda: ["theirs"])
+    theirs = await open_vault(store, "old")
+
+    async def meanwhile() -> None:
+        if theirs.is_current("old"):
+            await rotate(theirs, "theirs")
+
+    class Busy(MemoryStore):
+        async def secrets(self) -> list[SecretRow]:
+            rows = await store.secrets()
+            await meanwhile()
+            return rows
+
+    if moment == "before it is written":
+        busy = Busy()
+        busy.__dict__.update(store.__dict__)
+        ours.store = busy
+    else:
+        derive, once = keys.Passphrase.derive, iter([True])
+
+        async def slow(self: keys.Passphrase, derivation: keys.Derivation) -> keys.Key | None:
+            if next(once, False):
+                await meanwhile()
+                await ours.keyring.refresh()  # as by a use of a secret in this process
+            return await derive(self, derivation)
+
+        monkeypatch.setattr(keys.Passphrase, "derive", slow)
+    with pytest.raises(ConflictError, match="rotated to another passphrase by another process") as caught:
+        await (rekey(ours) if change == "rekey" else rotate(ours, "new"))
+    assert caught.value.retryable
+    for passphrase in ("old", "new"):
+        with pytest.raises(VaultError, match="wrong vault passphrase"):
+            await open_vault(store, passphrase)
+    assert await (await open_vault(store, "theirs")).get("A") == "x"
+    assert [use.action for use in await store.secret_uses()] == ["read", "rotate", "set"]
 
 
 async def test_who_has_the_vault_open_goes_on_after_a_rekey(store: MemoryStore, vault: Vault) -> None:
@@ -269,11 +313,11 @@ async def test_what_was_encrypted_with_the_old_key_is_gone_from_the_file(tmp_pat
 
 async def test_a_master_key_in_the_place_of_a_passphrase(store: MemoryStore) -> None:
     key = os.urandom(32)
-    vault = await open_vault(store, master_key=key)
-    await vault.set("A", "x")
     await store.put_secret(
         SecretRow("OLD", (nonce := os.urandom(12)) + AESGCM(key).encrypt(nonce, b"hunter2", None), 1, 1)
     )
+    vault = await open_vault(store, master_key=key)
+    await vault.set("A", "x")
     again = await open_vault(store, master_key=key)
     assert (await again.get("A"), await again.get("OLD")) == ("x", "hunter2")
     for wrong in ({"master_key": os.urandom(32)}, {"passphrase": "x"}):
@@ -317,13 +361,35 @@ async def test_the_secrets_of_the_original_are_taken_over_once_and_leave_its_fil
 ) -> None:
     before = content(original)
     ours = await open_vault(store, "old", others=lambda: ["theirs"])
-    assert await take_over(ours, original) == {
-        "imported": ["EMPTY", "TOKEN"], "kept": ["A"], "refused": ["BROKEN", "LONG", "no name"],
-    }  # fmt: skip
+    outcome = await take_over(ours, original)
+    reasons = outcome.pop("reasons")
+    assert outcome == {"imported": ["EMPTY", "TOKEN"], "kept": ["A"], "refused": ["BROKEN", "LONG", "no name"]}
+    assert reasons["BROKEN"] == "the stored value of 'BROKEN' is cut short"
+    assert f"at most {MAX_VALUE} bytes" in reasons["LONG"]
+    assert "expected a secret name" in reasons["no name"]
     assert await values(vault) == {**ALL, "EMPTY": "", "TOKEN": "hunter2"}
     assert (await take_over(ours, original, replace=True))["imported"] == ["A", "EMPTY", "TOKEN"]
     assert await vault.get("A") == "theirs"
     assert content(original) == before
+
+
+async def test_what_does_not_open_here_is_refused_with_the_reason_and_the_rest_is_taken_over_all_the_same(
+    store: MemoryStore, vault: Vault, original: Path
+) -> None:
+    row = await store.secret("A")
+    assert row is not None
+    broken = row._replace(value=row.value[:-1])
+    await store.put_secret(broken)
+    ours = await open_vault(store, "old", others=lambda: ["theirs"])
+    outcome = await take_over(ours, original, replace=True)
+    assert outcome["imported"] == ["EMPTY", "TOKEN"]
+    assert outcome["refused"] == ["A", "BROKEN", "LONG", "no name"]
+    reason = outcome["reasons"]["A"]
+    assert reason.startswith("where 'A' may be used cannot be told: the stored value of 'A' does not fit")
+    assert reason.endswith("; delete it here first, and give it its bounds afterwards")
+    assert "--" not in reason, "an import has no flags for bounds"
+    await ours.delete("A")
+    assert "A" in (await take_over(ours, original))["imported"]
 
 
 async def test_without_their_passphrase_nothing_of_the_original_is_taken_over(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -12,6 +13,8 @@ import pytest
 from opcode_kernel.errors import VaultError
 from opcode_kernel.runtime.ports import Borrower
 from opcode_kernel.runtime.vault import Vault, keys, open_vault
+from opcode_kernel.runtime.vault.original import take_over
+from opcode_kernel.runtime.vault.parameters import Parameters
 from opcode_kernel.runtime.vault.rotation import rekey, rotate
 from opcode_kernel.store.base import SecretRow
 from opcode_kernel.store.memory import MemoryStore
@@ -90,8 +93,11 @@ async def test_a_new_value_does_not_vouch_for_changed_bounds(
     row = await row_of(store)
     forged = {"as it is": row.value, "former": b"OPV1" + row.value[4:], "original": row.value[8:]}[blob]
     await store.put_secret(row._replace(value=forged, templates=(), hosts=()))
-    with pytest.raises(VaultError, match=r"may be used cannot be told.*Delete it first, or .*--unrestricted"):
+    with pytest.raises(
+        VaultError, match=r"may be used cannot be told.*; delete it first, or .*--unrestricted"
+    ) as caught:
         await vault.set("A", "hunter3", **bounds)  # type: ignore[arg-type]
+    assert "set it again" not in caught.value.message, "that is what was just done"
     assert (await row_of(store)).value == forged
     await vault.set("A", "hunter3", templates=["t"], hosts=[])
     assert (await vault.get("A"), (await row_of(store)).hosts) == ("hunter3", ())
@@ -126,27 +132,138 @@ async def test_bounds_that_another_process_sets_meanwhile_are_kept(store: Memory
     assert await vault.get("A") == "ours"
 
 
+async def opened_unsealed(store: MemoryStore, passphrase: str = "pass") -> Vault:
+    """Open the vault as one that was made before bounds were sealed, which may have rows in a former format."""
+    opened = (await open_vault(store, passphrase)).opened
+    former = Parameters.of(opened.parameters.current, opened.key, sealed=False)
+    await store.set_meta("vault", former.write())
+    return await open_vault(store, passphrase)
+
+
 async def test_former_blobs_open_and_are_sealed_with_their_bounds_at_the_next_write(
     store: MemoryStore, vault: Vault
 ) -> None:
-    for renew in (lambda: rekey(vault), lambda: rotate(vault, "new"), lambda: vault.set("A", "hunter2")):
+    for passphrase, renew in (
+        ("pass", rekey), ("pass", lambda vault: vault.set("A", "hunter2")), ("pass", lambda vault: rotate(vault, "new"))
+    ):  # fmt: skip
+        vault = await opened_unsealed(store, passphrase)
         await store.put_secret(sealed_before(vault, await row_of(store), "hunter2"))
-        assert (await vault.get("A"), await vault.verify()) == ("hunter2", {})
-        await renew()
+        assert (await vault.get("A"), await vault.verify(), await vault.unsealed()) == ("hunter2", {}, ["A"])
+        await renew(vault)
         row = await row_of(store)
         assert (row.value[:4], row.templates, row.hosts) == (b"OPV2", ("t",), ("good.example",))
         assert await vault.get("A") == "hunter2"
-        assert await vault.verify() == {}
+        assert (await vault.verify(), await vault.unsealed()) == ({}, [])
 
 
 async def test_a_vault_made_before_opens(store: MemoryStore, vault: Vault) -> None:
     """Its verifier is in the former format too."""
     key, nonce = vault.opened.key, os.urandom(keys.NONCE)
     verifier = b"OPV1" + key.id + nonce + key.cipher.encrypt(nonce, b"opcode vault", b"\0verifier")
-    await store.set_meta("vault", vault.opened.parameters.__class__(vault.opened.parameters.current, verifier).write())
-    assert await (await open_vault(store, "pass")).get("A") == "hunter2"
+    text = Parameters(vault.opened.parameters.current, verifier).write()
+    await store.set_meta("vault", text)
+    before = await open_vault(store, "pass")
+    assert await before.get("A") == "hunter2"
+    assert not before.opened.parameters.sealed
     with pytest.raises(VaultError, match="wrong vault passphrase"):
         await open_vault(store, "wrong")
+    await store.set_meta("vault", json.dumps(json.loads(text) | {"version": 2}))
+    with pytest.raises(VaultError, match="parameters are damaged"):
+        await open_vault(store, "pass")
+
+
+async def original_of(row: SecretRow, passphrase: bytes, value: bytes) -> SecretRow:
+    """Return a row as the original kept it."""
+    nonce = os.urandom(keys.NONCE)
+    return row._replace(value=nonce + (await keys.Passphrase(passphrase).original()).encrypt(nonce, value, None))
+
+
+@pytest.mark.parametrize("format", ["OPV1", "original"])
+@pytest.mark.parametrize("sealing", ["made new", "rekey twice", "rotate there and back"])
+async def test_once_every_secret_is_sealed_a_row_in_a_former_format_is_refused_whatever_its_bounds(
+    store: MemoryStore, vault: Vault, format: str, sealing: str
+) -> None:
+    if sealing != "made new":
+        vault = await opened_unsealed(store)
+    bounded = await row_of(store)
+    former = (
+        sealed_before(vault, bounded, "hunter1")
+        if format == "OPV1"
+        else await original_of(bounded, b"pass", b"hunter1")
+    )
+    if sealing != "made new":
+        await store.put_secret(former)
+        for _ in range(2):
+            await (
+                rekey(vault)
+                if sealing == "rekey twice"
+                else rotate(vault, "new" if vault.is_current("pass") else "pass")
+            )
+    sealed = await row_of(store)
+    await store.put_secret(former._replace(templates=(), hosts=()))
+    for each in (vault, await open_vault(store, "pass")):
+        with pytest.raises(
+            VaultError, match=r"does not vouch for its bounds.*; set it again, with its bounds"
+        ) as caught:
+            await each.lend(["A"], STEP)
+        assert (caught.value.retryable, caught.value.details) == (False, {"secret": "A", "reason": "unsealed"})
+        assert [*await each.verify()] == ["A"]
+        with pytest.raises(VaultError, match="may be used cannot be told"):
+            await each.set("A", "hunter3")
+        for change in (rekey(each), rotate(each, "third")):
+            with pytest.raises(VaultError, match="not A;"):
+                await change
+    await store.put_secret(sealed)
+    assert (await vault.lend(["A"], STEP))["A"].hosts == ("good.example",)
+
+
+async def test_who_had_the_vault_open_before_it_was_sealed_refuses_former_formats_too(
+    store: MemoryStore, vault: Vault
+) -> None:
+    running = await opened_unsealed(store)
+    former = sealed_before(running, await row_of(store), "hunter2")
+    await rekey(await open_vault(store, "pass"))
+    await store.put_secret(former._replace(templates=(), hosts=()))
+    with pytest.raises(VaultError, match="does not vouch for its bounds"):
+        await running.lend(["A"], STEP)
+
+
+async def test_who_saw_the_vault_sealed_does_not_take_back_the_parameters_from_before(
+    store: MemoryStore, vault: Vault
+) -> None:
+    running = await opened_unsealed(store)
+    parameters, former = await store.get_meta("vault"), sealed_before(running, await row_of(store), "hunter2")
+    await rekey(running)
+    assert parameters is not None
+    await store.set_meta("vault", parameters)
+    await store.put_secret(former._replace(templates=(), hosts=()))
+    with pytest.raises(VaultError, match="does not vouch for"):
+        await running.lend(["A"], STEP)
+    with pytest.raises(VaultError, match="put back, while this process ran"):
+        await running.set("A", "hunter3", templates=[], hosts=[])
+
+
+async def test_that_every_secret_is_sealed_cannot_be_struck_out_of_the_parameters(
+    store: MemoryStore, vault: Vault
+) -> None:
+    text = await store.get_meta("vault")
+    assert text is not None
+    await store.set_meta("vault", json.dumps(json.loads(text) | {"version": 1}))
+    with pytest.raises(VaultError, match="parameters were changed by something other than opcode"):
+        await open_vault(store, "pass")
+    with pytest.raises(VaultError, match="wrong vault passphrase"):
+        await open_vault(store, "wrong")
+
+
+async def test_a_sealed_vault_still_takes_over_a_database_of_the_original(store: MemoryStore, tmp_path: Path) -> None:
+    vault = await open_vault(store, "pass")
+    row = await original_of(SecretRow("OLD", b"", 1, 1), b"pass", b"hunter2")
+    with closing(sqlite3.connect(tmp_path / "original.db")) as database:
+        database.execute("CREATE TABLE secrets (key TEXT PRIMARY KEY, value BLOB, created_at DATETIME)")
+        database.execute("INSERT INTO secrets VALUES ('OLD', ?, 'now')", (row.value,))
+        database.commit()
+    assert (await take_over(vault, tmp_path / "original.db"))["imported"] == ["OLD"]
+    assert (await vault.get("OLD"), await vault.unsealed()) == ("hunter2", [])
 
 
 @pytest.mark.parametrize("text", ["", "{", "5", "null", '"evil.example"', "[5]", " [[", "[]", None, '["evil.example"]'])

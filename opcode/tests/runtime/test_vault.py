@@ -185,7 +185,7 @@ async def test_a_legacy_blob_that_cannot_be_read_is_refused(store: MemoryStore, 
     "change",
     [
         {"salt": "!"}, {"iterations": 1}, {"iterations": 10**9}, {"iterations": "600000"}, {"key_id": "zz"},
-        {"verifier": ""}, {"kdf": "md5"}, {"version": 2}, {"salt": None},
+        {"verifier": ""}, {"kdf": "md5"}, {"version": 3}, {"salt": None},
     ],
     ids=str,
 )  # fmt: skip

@@ -85,12 +85,19 @@ def test_what_is_wrong_or_does_not_work_is_refused_and_nothing_is_written(opcode
 @pytest.mark.parametrize(
     ("words", "right"),
     [
-        (["x", "npx", "-y", "a server"], "x -- npx -y 'a server'"),
-        (["x", "npx"], "x -- npx"),
-        (["x", "npx", "-h"], "x -- npx -h"),
-        (["x", "npx", "--", "-y"], "x -- npx -y"),
-        (["--disabled", "x", "--cwd", "/", "npx", "--cwd", "d"], "--disabled x --cwd / -- npx --cwd d"),
-        (["x", "--env", "TOKEN=canary-4711", "--header=A=canary-4711", "npx"], "x --env TOKEN=... --header=... -- npx"),
+        (["x", "npx", "-y", "a server"], "x -- COMMAND ..."),
+        (["x", "npx", "--", "-y"], "x -- COMMAND ..."),
+        (["--disabled", "x", "--cwd", "/", "npx", "--cwd", "d"], "--disabled x --cwd ... -- COMMAND ..."),
+        (["x", "--no", "--start-time=5s", "npx"], "x --no-check --start-timeout=... -- COMMAND ..."),
+        (
+            ["x", "--env", "TOKEN=canary-4711", "--header=A=canary-4711", "npx"],
+            "x --env ... --header=... -- COMMAND ...",
+        ),
+        (["gh", "npx", "server", "--env", "TOKEN=canary-4711"], "gh -- COMMAND ..."),
+        (["gh", "npx", "server", "--header", "Authorization: Bearer canary-4711"], "gh -- COMMAND ..."),
+        (["gh", "TOKEN=canary-4711", "npx", "--", "canary-4711"], "gh -- COMMAND ..."),
+        (["TOKEN=canary-4711", "npx"], "NAME -- COMMAND ..."),
+        (["gh", "--url", "http://me:canary-4711@h/", "npx"], "gh --url ... -- COMMAND ..."),
     ],
 )
 def test_a_command_without_two_dashes_before_it_is_answered_with_what_to_type(home, capsys, words, right):
@@ -102,11 +109,30 @@ def test_a_command_without_two_dashes_before_it_is_answered_with_what_to_type(ho
     assert "canary" not in err
 
 
-@pytest.mark.parametrize("words", [["x", "-y", "z"], ["x", "--frob"], ["--env"]])
-def test_options_that_do_not_exist_are_still_a_usage_error(words, capsys):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["x", "-y", "z"], "unrecognized option: -y;"),
+        (["x", "-ycanary", "z"], "unrecognized option: -y;"),
+        (["x", "--frob", "5s", "--", "sleep", "1"], "unrecognized option: --frob;"),
+        (["x", "--evn=TOKEN=canary", "--", "sleep", "1"], "unrecognized option: --evn;"),
+        (["x", "--h=canary", "--", "sleep", "1"], "ambiguous option: --h could match --help, --header;"),
+        (["--env"], "argument --env: expected one argument"),
+    ],
+)
+def test_options_that_do_not_exist_are_still_a_usage_error(words, said, capsys):
     with pytest.raises(SystemExit):
         main(["plugin", "add", *words])
-    assert "usage: opcode" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith("usage: opcode")
+    assert said in err
+    assert "canary" not in err
+
+
+def test_an_option_may_be_abbreviated_as_in_every_other_command(opcode, home):
+    assert opcode("plugin", "add", "x", "--start-time", "5s", "--no", "--en", "A=b", "--", "sleep", "1")[0] == 0
+    [plugin] = settings(home)["plugins"]
+    assert plugin == {"name": "x", "command": "sleep", "args": ["1"], "env": {"A": "b"}, "start_timeout": "5s"}
 
 
 def test_a_remark_is_shown_whole_and_wrapped_on_a_terminal_only(opcode, monkeypatch):

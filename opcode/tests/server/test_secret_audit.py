@@ -38,6 +38,19 @@ async def test_uses_are_forgotten_after_so_many_days_however_many_there_are(
         assert await prune(store, 3, now=10 * DAY, most=5) == 0
 
 
+@pytest.mark.parametrize("kind", ["sql", "memory"])
+async def test_one_use_of_a_future_time_before_all_others_keeps_none_of_them(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was wrong when it was written down."""
+    monkeypatch.setattr(secret_audit, "_AT_ONCE", 10)
+    uses = [SecretUse(99 * DAY, "A", "resolve"), *(SecretUse(at, "A", "resolve") for at in range(35))]
+    async with SqlStore(tmp_path / "a.db") if kind == "sql" else MemoryStore() as store:
+        await store.add_secret_uses(uses)
+        assert await prune(store, 3, now=10 * DAY) == 35
+        assert await store.secret_uses() == uses[:1]
+
+
 async def test_a_failure_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secret_audit, "_EVERY", 0.0)
     twice = anyio.Event()

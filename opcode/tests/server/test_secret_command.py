@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from opcode_kernel.runtime.vault import keys
 from opcode_kernel.server.cli import main
@@ -159,8 +164,6 @@ def test_a_rekey_keeps_the_passphrase(secret):
 
 
 def test_verify_names_what_cannot_be_read(secret, home):
-    import sqlite3
-
     secret("set", "A", stdin=b"x")
     secret("set", "B", stdin=b"x")
     assert secret("verify") == (0, "2 of 2 secrets can be read\n", "")
@@ -171,7 +174,63 @@ def test_verify_names_what_cannot_be_read(secret, home):
     assert (code, out) == (1, "1 of 2 secrets can be read\n")
     assert err.startswith("opcode: the stored value of 'B' does not fit its name and its bounds")
     found = json.loads(secret("verify", "--json")[1])
-    assert found == {"secrets": 2, "damaged": ["B"], "reasons": {"B": err.removeprefix("opcode: ").strip()}}
+    reasons = {"B": err.removeprefix("opcode: ").strip()}
+    assert found == {"secrets": 2, "damaged": ["B"], "reasons": reasons, "former": [], "sealed": True}
+
+
+def original_blob(value: bytes, passphrase: bytes = b"theirs") -> bytes:
+    key = AESGCM(hashlib.pbkdf2_hmac("sha256", passphrase, b"opcode-vault-salt", 100_000))
+    nonce = os.urandom(12)
+    return nonce + key.encrypt(nonce, value, None)
+
+
+@pytest.fixture
+def of_original(secret, home):
+    """Return a function that makes the database here one with so many secrets of the original and no vault."""
+
+    def make(count: int) -> None:
+        secret("list", key=None)
+        with closing(sqlite3.connect(home / "opcode.db")) as database:
+            row = "INSERT INTO secrets (name, value, created_at, updated_at) VALUES (?, ?, 1, 1)"
+            database.executemany(row, [(f"S{n}", original_blob(b"x", b"old")) for n in range(count)])
+            database.commit()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("count", "advice"),
+    [(1, "1 is in the former format; `opcode secret rekey` seals its bounds"),
+     (2, "2 are in the former format; `opcode secret rekey` seals their bounds")],
+)  # fmt: skip
+def test_who_verifies_is_told_of_secrets_in_a_former_format_until_they_are_sealed(secret, of_original, count, advice):
+    of_original(count)
+    assert secret("verify") == (0, f"{count} of {count} secrets can be read\n", f"opcode: {advice}\n")
+    found = json.loads(secret("verify", "--json")[1])
+    assert (found["former"], found["sealed"]) == ([f"S{n}" for n in range(count)], False)
+    for n in range(count):
+        secret("delete", f"S{n}")
+    assert secret("verify")[2] == "opcode: the former format is still accepted; `opcode secret rekey` ends that\n"
+    assert secret("rekey")[0] == 0
+    assert secret("verify") == (0, "0 of 0 secrets can be read\n", "")
+
+
+def test_the_doctor_tells_of_secrets_in_a_former_format(secret, of_original, monkeypatch, capsys):
+    monkeypatch.setenv("OPCODE_LISTEN_ADDR", "127.0.0.1:0")
+
+    def asked() -> dict:
+        monkeypatch.setenv("OPCODE_VAULT_KEY", "old")
+        assert main(["doctor", "--json"]) == 0
+        [finding] = [each for each in json.loads(capsys.readouterr().out)["findings"] if each["check"] == "vault"]
+        return finding
+
+    of_original(2)
+    found = asked()
+    assert (found["level"], found["former"], found["sealed"]) == ("warning", ["S0", "S1"], False)
+    assert found["text"] == "open, 2 secrets, 2 are in the former format; `opcode secret rekey` seals their bounds"
+    secret("rekey")
+    found = asked()
+    assert (found["level"], found["text"], found["former"], found["sealed"]) == ("ok", "open, 2 secrets", [], True)
 
 
 def test_the_record_lists_what_was_done_newest_first(secret):
@@ -193,20 +252,7 @@ def test_the_record_lists_what_was_done_newest_first(secret):
 
 
 def test_the_secrets_of_the_original_are_taken_over(secret, home):
-    import hashlib
-    import os
-    import sqlite3
-
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    key = AESGCM(hashlib.pbkdf2_hmac("sha256", b"theirs", b"opcode-vault-salt", 100_000))
-    nonce = os.urandom(12)
-    with sqlite3.connect(home / "original.db") as database:
-        database.execute("CREATE TABLE secrets (key TEXT PRIMARY KEY, value BLOB, created_at DATETIME)")
-        database.execute(
-            "INSERT INTO secrets VALUES ('TOKEN', ?, 'now')", (nonce + key.encrypt(nonce, b"hunter2", None),)
-        )
-    database.close()
+    original_with(home, TOKEN=original_blob(b"hunter2"))
     assert secret("import", str(home / "original.db"))[0] == 1
     assert secret("import", str(home / "original.db"), OPCODE_VAULT_KEY_PREVIOUS="theirs")[:2] == (
         0,
@@ -215,6 +261,31 @@ def test_the_secrets_of_the_original_are_taken_over(secret, home):
     assert secret("get", "TOKEN", "--reveal") == (0, "hunter2", "")
     assert "kept" in secret("import", str(home / "original.db"), OPCODE_VAULT_KEY_PREVIOUS="theirs")[1]
     assert secret("import", str(home / "none.db"))[0] == 1
+
+
+def original_with(home: Path, **blobs: bytes) -> None:
+    with closing(sqlite3.connect(home / "original.db")) as database:
+        database.execute("CREATE TABLE secrets (key TEXT PRIMARY KEY, value BLOB, created_at DATETIME)")
+        database.executemany("INSERT INTO secrets VALUES (?, ?, 'now')", blobs.items())
+        database.commit()
+
+
+def test_what_an_import_refuses_is_said_with_the_reason_and_the_rest_is_imported(secret, home):
+    original_with(home, A=original_blob(b"hunter2"), B=original_blob(b"hunter3"), C=b"short")
+    secret("set", "A", stdin=b"x")
+    with closing(sqlite3.connect(home / "opcode.db")) as database:
+        database.execute("UPDATE secrets SET hosts = '[\"h\"]'")
+        database.commit()
+    words = ("import", str(home / "original.db"), "--replace")
+    code, out, err = secret(*words, OPCODE_VAULT_KEY_PREVIOUS="theirs")
+    assert (code, out) == (1, "1 secrets imported\n2 refused\n")
+    first, second = err.splitlines()
+    assert first.startswith("opcode: 'A': where 'A' may be used cannot be told: the stored value of 'A' does not fit")
+    assert first.endswith("; delete it here first, and give it its bounds afterwards")
+    assert second == "opcode: 'C': the stored value of 'C' is cut short"
+    assert secret("get", "B", "--reveal") == (0, "hunter3", "")
+    found = json.loads(secret(*words, "--json", OPCODE_VAULT_KEY_PREVIOUS="theirs")[1])
+    assert (found["imported"], found["refused"], [*found["reasons"]]) == (["B"], ["A", "C"], ["A", "C"])
 
 
 def test_a_run_in_memory_uses_the_secrets_of_the_data_directory(secret, home, monkeypatch, capsys):

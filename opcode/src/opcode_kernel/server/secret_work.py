@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Json, NotFoundError, SettingsError, VaultError
@@ -108,10 +108,40 @@ async def rekey_vault(settings: Settings) -> int:
         return await rekey(vault, agent_id=AGENT)
 
 
-async def verify_vault(settings: Settings) -> tuple[int, dict[str, str]]:
-    """Return how many secrets there are, and what is wrong with those that cannot be read, by name."""
+class Verified(NamedTuple):
+    """What was found of all secrets: why some cannot be read, by name, and which are in a former format.
+
+    `sealed` says whether a secret in a former format would be refused.
+    """
+
+    secrets: int
+    damaged: dict[str, str]
+    former: list[str]
+    sealed: bool
+
+    @property
+    def advice(self) -> str | None:
+        """Return what to do about former formats, if anything."""
+        return to_seal(len(self.former), sealed=self.sealed)
+
+
+async def verify_vault(settings: Settings) -> Verified:
+    """Try to read every secret."""
     async with open_vault_of(settings) as vault:
-        return len(await vault.list()), await vault.verify()
+        damaged = await vault.verify()
+        sealed = vault.opened.parameters.sealed
+        return Verified(len(await vault.list()), damaged, await vault.unsealed(), sealed)
+
+
+def to_seal(former: int, *, sealed: bool) -> str | None:
+    """Return what to say of a vault with so many secrets in a former format; None where none of them would be taken."""
+    if sealed:
+        return None
+    if not former:
+        return "the former format is still accepted; `opcode secret rekey` ends that"
+    if former == 1:
+        return "1 is in the former format; `opcode secret rekey` seals its bounds"
+    return f"{former} are in the former format; `opcode secret rekey` seals their bounds"
 
 
 async def import_secrets(settings: Settings, file: Path, *, replace: bool) -> dict[str, Json]:

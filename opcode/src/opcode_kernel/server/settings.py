@@ -171,7 +171,7 @@ def load_settings(
     values = found.values
     values.setdefault("db_path", str(home / "opcode.db"))
     policy = policy_of(rules, home=home, listen=values.get("listen_addr", DEFAULT_ADDRESS))
-    warnings = (*found.warnings, *_misspelt(environ))
+    warnings = (*found.warnings, *_misspelt(environ), *vault_keys.warnings)
     return Settings(
         home=home, vault_key=vault_keys.current, vault_keys=vault_keys, policy=policy, limits=limits_of(rules), warnings=warnings, places=found.places,
         **values,

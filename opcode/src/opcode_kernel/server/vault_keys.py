@@ -1,8 +1,8 @@
 """The passphrases of the vault: taken out of the environment at the start, each given as it is or as a file.
 
 Three may be given: the one that holds, the one to rotate to, and the one that held before. Taking one out also wipes it from
-the memory in which the process was given it, which the system shows to others (`/proc/PID/environ`), and from then on no
-program of the same user can look into this process.
+the memory in which the process was given it, which the system shows to others (`/proc/PID/environ`), and from then on, where
+the system allows to ask for that, no program of the same user can look into this process.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ class VaultKeys:
     new: str | None = None
     previous: str | None = None
     files: tuple[tuple[str, Path], ...] = ()
+    #: Remarks for the log of the start.
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is any passphrase."""
+        return any((self.current, self.new, self.previous))
 
     def others(self) -> list[str]:
         """Return what the vault may have been rotated to or from, the files read again."""
@@ -52,8 +59,13 @@ def take_vault_keys(environ: MutableMapping[str, str]) -> VaultKeys:
     Raises:
         SettingsError: one is given twice, or its file cannot be read or is empty; the environment is clean all the same.
     """
+    warnings: list[str] = []
     if environ is os.environ and (given_here := [name for name in VARIABLES if name in environ]):
-        hide_memory()
+        if (trouble := hide_memory()) is not None:
+            warnings.append(
+                "the memory of this process, which holds the vault key, cannot be kept from other programs of the same user: "
+                f"{trouble}"
+            )
         for name in given_here:
             _wipe(name)
     taken = {name: environ.pop(name, "") for name in VARIABLES}
@@ -67,7 +79,7 @@ def take_vault_keys(environ: MutableMapping[str, str]) -> VaultKeys:
             files.append((f"{name}_FILE", Path(file).expanduser()))
             direct = _read(*files[-1])
         given[name] = direct or None
-    return VaultKeys(given[CURRENT], given[NEW], given[PREVIOUS], tuple(files))
+    return VaultKeys(given[CURRENT], given[NEW], given[PREVIOUS], tuple(files), tuple(warnings))
 
 
 def _read(name: str, file: Path) -> str:

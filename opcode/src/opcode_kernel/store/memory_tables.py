@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from opcode_kernel.store.base import PluginRow, SecretRow, SecretUse
@@ -76,10 +77,12 @@ class SmallTables:
 
     async def prune_secret_uses(self, *, before: int, keep: int, at_once: int) -> int:
         """See `SecretTable.prune_secret_uses`."""
-        oldest, spare = self._secret_uses[:at_once], len(self._secret_uses) - keep
-        kept = [use for place, use in enumerate(oldest) if use.at >= before and place >= spare]
-        self._secret_uses[:at_once] = kept
-        return len(oldest) - len(kept)
+        spare = len(self._secret_uses) - keep
+        old = (place for place, use in enumerate(self._secret_uses) if use.at < before or place < spare)
+        gone = dict.fromkeys(islice(old, at_once))
+        end = max(gone, default=-1) + 1
+        self._secret_uses[:end] = [use for place, use in enumerate(self._secret_uses[:end]) if place not in gone]
+        return len(gone)
 
     async def secret_uses(self, *, name: str | None = None, limit: int = 100) -> list[SecretUse]:
         """See `SecretTable.secret_uses`."""

@@ -95,6 +95,7 @@ MIGRATIONS = (
     Migration(2, "what steps wait for", _WAITING),
     Migration(3, "external plugins", _PLUGINS),
     Migration(4, "what is known of secrets and their uses", _SECRETS),
+    Migration(5, "uses of secrets are forgotten by their time", ("CREATE INDEX secret_uses_at ON secret_uses (at)",)),
 )
 
 _JOURNAL = """CREATE TABLE IF NOT EXISTS schema_version (

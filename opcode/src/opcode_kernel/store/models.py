@@ -214,7 +214,9 @@ class SecretUse(Model):
     step_id = fields.TextField(null=True)
 
     class Meta:
-        """Looked up by secret; otherwise the newest are read along the primary key."""
+        """Looked up by secret, forgotten by time; otherwise the newest are read along the primary key."""
 
         table = "secret_uses"
-        indexes = (Index(fields=("name",), name="secret_uses_name"),)
+        indexes = (
+            Index(fields=("name",), name="secret_uses_name"), Index(fields=("at",), name="secret_uses_at"),
+        )  # fmt: skip

@@ -15,7 +15,8 @@ class SecretRow(NamedTuple):
     """One encrypted secret. `key_id` names the key it is under, None for the format of the original.
 
     `version` counts the values it has had; the store counts. `templates` and `hosts` say where alone it may be used;
-    empty means anywhere. They are authenticated with the value, so who can write here still cannot widen them.
+    empty means anywhere. A store only keeps them; how far they hold against somebody else who writes here depends on the
+    format of the value, see `opcode_kernel.runtime.vault`.
     """
 
     name: str
@@ -91,7 +92,8 @@ class SecretTable(Protocol):
     async def prune_secret_uses(self, *, before: int, keep: int, at_once: int) -> int:
         """Forget uses from before that time (microseconds UTC), and all but the newest `keep`; returns how many.
 
-        Looks at the oldest `at_once` only, so that nobody waits for long; as many as that means: ask again.
+        Of those, wherever they stand, at most `at_once`, so that nobody waits for long; as many as that means: ask again.
+        Which are the newest goes by the order in which they were added; ones forgotten in between may count as well.
         """
         ...
 

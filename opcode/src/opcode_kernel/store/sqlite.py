@@ -87,7 +87,8 @@ def _claim(path: Path) -> int:
     except OSError:
         os.close(descriptor)
         raise ConflictError(
-            f"another opcode uses the database {path}; stop that one, or name another database"
+            f"another opcode uses the database {path}; stop that one, or name another database",
+            details={"database": str(path)},
         ) from None
     return descriptor
 

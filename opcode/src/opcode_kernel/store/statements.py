@@ -30,8 +30,7 @@ _ADD_USE = """
     INSERT INTO secret_uses (at, name, action, agent_id, run_id, template, step_id) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _PRUNE_USES = """
     DELETE FROM secret_uses WHERE id IN (
-        SELECT id FROM (SELECT id, at FROM secret_uses ORDER BY id LIMIT :at_once)
-        WHERE at < :before OR id <= (SELECT max(id) FROM secret_uses) - :keep)"""
+        SELECT id FROM secret_uses WHERE at < :before OR id <= (SELECT max(id) FROM secret_uses) - :keep LIMIT :at_once)"""
 _PUT_PLUGIN = """
     INSERT INTO plugins (id, name, type, config, status, last_health_check, error_message, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -118,7 +117,7 @@ def _add_use(connection: sqlite3.Connection, use: SecretUse | None) -> None:
 
 
 def prune_secret_uses(connection: sqlite3.Connection, before: int, keep: int, at_once: int) -> int:
-    """Forget the oldest uses and tell how many."""
+    """Forget so many of the uses that are too old or too many, and tell how many."""
     return connection.execute(_PRUNE_USES, {"before": before, "keep": keep, "at_once": at_once}).rowcount
 
 

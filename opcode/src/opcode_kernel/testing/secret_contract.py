@@ -83,9 +83,9 @@ async def _a_deletion_is_written_down_with_it(store: Store) -> None:
 async def _old_uses_of_secrets_are_forgotten(store: Store) -> None:
     uses = [SecretUse(at, "a", "read") for at in (9, 1, 2, 3, 4, 5, 6)]  # the clock was put back after the first
     await store.add_secret_uses(uses)
-    assert await store.prune_secret_uses(before=4, keep=100, at_once=3) == 2
-    assert await store.prune_secret_uses(before=4, keep=100, at_once=3) == 1
-    assert await store.prune_secret_uses(before=4, keep=100, at_once=3) == 0
+    # What is not old may stand before what is: each piece is full all the same until nothing is left.
+    for gone in (2, 1, 0):
+        assert await store.prune_secret_uses(before=4, keep=100, at_once=2) == gone
     assert await store.secret_uses() == [*reversed(uses[4:]), uses[0]]
     assert await store.prune_secret_uses(before=0, keep=2, at_once=100) == 2
     assert await store.secret_uses() == [uses[6], uses[5]]

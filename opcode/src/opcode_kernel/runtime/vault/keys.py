@@ -13,6 +13,7 @@ import anyio.to_thread
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from opcode_kernel.errors import VaultError
+from opcode_kernel.runtime.vault.unreadable import cut_short
 
 MAGIC, _FORMER_MAGIC = b"OPV2", b"OPV1"
 ID, NONCE, TAG = 4, 12, 16
@@ -55,7 +56,7 @@ class Key:
 
         Raises:
             InvalidTag: it was sealed with another key, for another name or for other bounds, or it is damaged.
-            VaultError: it is too short to be one.
+            UnreadableError: it is too short to be one.
         """
         head = len(MAGIC) + ID
         if len(blob) < head + NONCE + TAG:
@@ -64,9 +65,14 @@ class Key:
         return self.cipher.decrypt(blob[head : head + NONCE], blob[head + NONCE :], bound)
 
 
-def is_sealed(blob: bytes) -> bool:
-    """Tell whether a `Key` sealed a blob; else it is in the format of the original."""
+def is_of_key(blob: bytes) -> bool:
+    """Tell whether a blob names the `Key` that made it; else it is in the format of the original."""
     return blob.startswith((MAGIC, _FORMER_MAGIC))
+
+
+def is_sealed(blob: bytes) -> bool:
+    """Tell whether the bounds are authenticated with the value; in the former formats they are not."""
+    return blob.startswith(MAGIC)
 
 
 def _bound(name: str, bounds: Sequence[Sequence[str]]) -> bytes:
@@ -149,12 +155,7 @@ def source_of(passphrase: str | bytes | None, master_key: bytes | None = None) -
 
 
 def open_original(cipher: AESGCM, name: str, blob: bytes) -> bytes:
-    """Return the value of a blob that the original wrote (raises `InvalidTag`, `VaultError`)."""
+    """Return the value of a blob that the original wrote (raises `InvalidTag`, `UnreadableError`)."""
     if len(blob) < NONCE + TAG:
         raise cut_short(name)
     return cipher.decrypt(blob[:NONCE], blob[NONCE:], None)
-
-
-def cut_short(name: str) -> VaultError:
-    """Return the error for a blob that is too short."""
-    return VaultError(f"the stored value of {name!r} is cut short; set it again", retryable=False)

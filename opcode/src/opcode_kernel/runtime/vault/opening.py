@@ -12,6 +12,7 @@ from opcode_kernel.errors import ConflictError, VaultError
 from opcode_kernel.runtime.vault import keys
 from opcode_kernel.runtime.vault.keys import Key, Source
 from opcode_kernel.runtime.vault.parameters import Parameters
+from opcode_kernel.runtime.vault.unreadable import UnreadableError
 from opcode_kernel.store.base import SecretRow, Store
 from opcode_kernel.store.secrets import VAULT
 
@@ -32,7 +33,7 @@ async def create(store: Store, sources: Sequence[Source]) -> Opened:
         VaultError: there are secrets already which that does not open.
     """
     rows = await store.secrets()
-    if any(keys.is_sealed(row.value) for row in rows):
+    if any(keys.is_of_key(row.value) for row in rows):
         raise VaultError("the vault's parameters are gone while secrets exist; restore a backup", retryable=False)
     first = sources[0]
     # Taken over from an older store: a mistyped passphrase must not become the one of the new vault.
@@ -41,7 +42,7 @@ async def create(store: Store, sources: Sequence[Source]) -> Opened:
     derivation = first.fresh()
     key = await first.derive(derivation)
     assert key is not None, "a source derives what it made up itself"
-    parameters = Parameters.of(derivation, key)
+    parameters = Parameters.of(derivation, key, sealed=not rows)
     text = parameters.write()
     try:
         await store.change_vault(None, text)
@@ -54,7 +55,7 @@ def _opens_any(cipher: AESGCM, rows: Sequence[SecretRow]) -> bool:
     for row in rows:
         try:
             keys.open_original(cipher, row.name, row.value)
-        except (InvalidTag, VaultError):
+        except (InvalidTag, UnreadableError):
             continue
         return True
     return False
@@ -64,7 +65,7 @@ async def unlock(text: str, sources: Sequence[Source]) -> Opened:
     """Open a vault by its parameters.
 
     Raises:
-        VaultError: they are damaged, or the key comes from none of the sources.
+        VaultError: they are damaged or tampered with, or the key comes from none of the sources.
     """
     parameters = Parameters.read(text)
     found = await parameters.unlock(sources)

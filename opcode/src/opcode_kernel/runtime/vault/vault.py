@@ -5,23 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
-import anyio
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from opcode_kernel.errors import ConflictError, NotFoundError, VaultError
 from opcode_kernel.runtime.ports import Borrower, Loan
 from opcode_kernel.runtime.vault import keys, rules
-from opcode_kernel.runtime.vault.keys import Key, Source, source_of
+from opcode_kernel.runtime.vault.keyring import Keyring, Sources
+from opcode_kernel.runtime.vault.keys import Source, source_of
 from opcode_kernel.runtime.vault.opening import Opened, create, unlock
-from opcode_kernel.runtime.vault.parameters import Parameters
+from opcode_kernel.runtime.vault.unreadable import UnreadableError, bounds_unknown
 from opcode_kernel.store.base import SecretRow, SecretUse, Store
 from opcode_kernel.store.secrets import VAULT
 
 #: How often a change is worked out again because another process changed the vault meanwhile.
 _ATTEMPTS = 3
-
-Sources = Callable[[], Sequence[Source]]
 
 
 async def open_vault(
@@ -65,13 +60,13 @@ class Vault:
 
     def __init__(self, store: Store, opened: Opened, sources: Sources, now: Callable[[], int]) -> None:
         self.store = store
-        self.opened = opened
+        self.keyring = Keyring(store, opened, sources)
         self.now = now
-        self._sources = sources
-        self._originals: dict[Source, AESGCM] = {}
-        self._former: dict[tuple[Source, bytes], Key | None] = {}
-        self._unfit: tuple[str, Sequence[Source]] | None = None
-        self._lock = anyio.Lock()
+
+    @property
+    def opened(self) -> Opened:
+        """The key in use, as it was seen last."""
+        return self.keyring.opened
 
     def __repr__(self) -> str:
         return f"<Vault key {self.opened.key.id.hex()}>"
@@ -90,7 +85,8 @@ class Vault:
 
         Raises:
             DefinitionError: the name, the value or a bound is not acceptable; the message never quotes the value.
-            VaultError: bounds are to stay as they are, and cannot be told, because what is stored does not open.
+            UnreadableError: bounds are to stay as they are, and cannot be told, because what is stored does not open.
+            VaultError: the vault is under another passphrase by now.
         """
         rules.check_name(name)
         plain = rules.check_value(name, value)
@@ -111,18 +107,14 @@ class Vault:
             except ConflictError:
                 if attempt == _ATTEMPTS - 1:
                     raise
-                await self.refresh()
+                await self.keyring.refresh()
 
     async def _check_bounds(self, row: SecretRow) -> None:
-        """Refuse to vouch for bounds that came from somebody else (raises `VaultError`)."""
+        """Refuse to vouch for bounds that came from somebody else (raises `UnreadableError`)."""
         try:
-            await self.decrypt(row)
-        except VaultError as error:
-            raise VaultError(
-                f"where {row.name!r} may be used cannot be told: {error.message}. Delete it first, or say where it may be used "
-                "with both --allow-template and --allow-host, or with --unrestricted", retryable=False,
-                details={"secret": row.name},
-            ) from None  # fmt: skip
+            await self.keyring.decrypt(row)
+        except UnreadableError as error:
+            raise bounds_unknown(row.name, error) from None
 
     async def get(self, name: str, *, agent_id: str = "") -> str:
         """Return the value of a secret, for a use that is no step of a run.
@@ -133,7 +125,7 @@ class Vault:
         """
         row = await self._row(name)
         await self.store.add_secret_uses([SecretUse(self.now(), name, "read", agent_id)])
-        return await self.decrypt(row)
+        return await self.keyring.decrypt(row)
 
     async def peek(self, name: str) -> str:
         """Return the value of a secret in order to hide it: this is no use of it.
@@ -141,7 +133,7 @@ class Vault:
         Raises:
             NotFoundError, VaultError: see `get`.
         """
-        return await self.decrypt(await self._row(name))
+        return await self.keyring.decrypt(await self._row(name))
 
     async def lend(self, names: Collection[str], borrower: Borrower, optional: Collection[str] = ()) -> dict[str, Loan]:
         """Return secrets for a step of a run; each is written down before it is handed out.
@@ -168,7 +160,7 @@ class Vault:
         ])  # fmt: skip
         for name, reason in refusals.items():
             raise VaultError(reason, code="PERMISSION_DENIED", retryable=False, details={"secret": name})
-        return {row.name: Loan(await self.decrypt(row), row.hosts) for row in rows}
+        return {row.name: Loan(await self.keyring.decrypt(row), row.hosts) for row in rows}
 
     async def delete(self, name: str, *, agent_id: str = "") -> None:
         """Delete a secret.
@@ -177,6 +169,10 @@ class Vault:
             NotFoundError: there is no such secret.
         """
         await delete(self.store, name, agent_id=agent_id, now=self.now)
+
+    async def unsealed(self) -> list[str]:
+        """Return the names of the secrets in a former format, which does not vouch for their bounds, sorted."""
+        return [row.name for row in await self.store.secrets() if not keys.is_sealed(row.value)]
 
     async def list(self) -> list[str]:
         """Return the names of all secrets, sorted."""
@@ -187,45 +183,10 @@ class Vault:
         damaged = {}
         for row in await self.store.secrets():
             try:
-                await self.decrypt(row)
+                await self.keyring.decrypt(row)
             except VaultError as error:
                 damaged[row.name] = error.message
         return damaged
-
-    async def decrypt(self, row: SecretRow) -> str:
-        """Return the value of a row.
-
-        Raises:
-            VaultError: it is damaged, or under a key that comes from none of the passphrases.
-        """
-        sealed = keys.is_sealed(row.value)
-        try:
-            return (await self._open(row) if sealed else await self._open_original(row)).decode()
-        except (InvalidTag, UnicodeDecodeError):
-            # Without the cause: the traceback of a decoding error would carry the value.
-            raise (_tampered(row.name) if sealed else _damaged(row.name)) from None
-
-    async def refresh(self) -> bool:
-        """Take over what another process has made of the vault; tells whether that was anything.
-
-        Raises:
-            VaultError: the new key comes from none of the passphrases.
-        """
-        async with self._lock:
-            text, sources = await self.store.get_meta(VAULT), self._sources()
-            if text is None or text == self.opened.text:
-                return False
-            found = None
-            if self._unfit != (text, sources):  # deriving a key is not repeated for each use that fails
-                found = await Parameters.read(text).unlock(sources)
-            if found is None:
-                self._unfit = text, sources
-                raise VaultError(
-                    "the vault was rotated to another passphrase while this process ran; restart it with OPCODE_VAULT_KEY "
-                    "set to the new one", retryable=False,
-                )  # fmt: skip
-            self.opened = Opened(text, Parameters.read(text), *found)
-            return True
 
     async def _row(self, name: str) -> SecretRow:
         row = await self.store.secret(name) if rules.is_name(name) else None
@@ -234,57 +195,6 @@ class Vault:
                 f"secret {name!r:.140} not found; store it with `opcode secret set`", details={"secret": name}
             )
         return row
-
-    async def _open(self, row: SecretRow) -> bytes:
-        key_id = row.value[len(keys.MAGIC) : len(keys.MAGIC) + keys.ID]
-        if key_id != self.opened.key.id:
-            await self.refresh()
-        if key_id == self.opened.key.id or len(key_id) < keys.ID:
-            return self.opened.key.open(row.name, row.value, row.templates, row.hosts)
-        for key in await self._former_keys(key_id):
-            try:
-                return key.open(row.name, row.value, row.templates, row.hosts)
-            except InvalidTag:
-                continue
-        raise VaultError(
-            f"{row.name!r} was encrypted with another key; set OPCODE_VAULT_KEY_PREVIOUS to the passphrase before, or "
-            "set the secret again", retryable=False,
-        )  # fmt: skip
-
-    async def _former_keys(self, key_id: bytes) -> Sequence[Key]:
-        """Return the keys that an earlier key id may stand for."""
-        found = []
-        for derivation in self.opened.parameters.former:
-            for source in self._sources() if derivation.key_id == key_id else ():
-                if (source, key_id) not in self._former:
-                    self._former[source, key_id] = await source.derive(derivation)
-                key = self._former[source, key_id]
-                found += [] if key is None else [key]
-        return found
-
-    async def _open_original(self, row: SecretRow) -> bytes:
-        for source in self._sources():
-            if source not in self._originals:
-                self._originals[source] = await source.original()
-            try:
-                return keys.open_original(self._originals[source], row.name, row.value)
-            except InvalidTag:
-                continue
-        raise InvalidTag
-
-
-def _tampered(name: str) -> VaultError:
-    return VaultError(
-        f"the stored value of {name!r} does not fit its name and its bounds: one of them was damaged, or changed by something "
-        "other than opcode; set it again, with its bounds, or restore a backup", retryable=False,
-        details={"secret": name, "reason": "tampered"},
-    )  # fmt: skip
-
-
-def _damaged(name: str) -> VaultError:
-    return VaultError(
-        f"the stored value of {name!r} is damaged or belongs to another passphrase; set it again", retryable=False
-    )
 
 
 def _clock() -> int:

@@ -47,7 +47,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def doctor(args: argparse.Namespace) -> int:
     """Look at everything; exit code 1 when something is a problem."""
     settings = settings_of(args)
-    findings = [Finding("settings", "warning", text) for text in settings.warnings] or [
+    said_below = settings.vault_keys.warnings
+    remarks = [text for text in settings.warnings if text not in said_below]
+    findings = [Finding("settings", "warning", text) for text in remarks] or [
         Finding("settings", "ok", f"{settings.file}{'' if settings.file.exists() else ' (absent, defaults hold)'}")
     ]
     for check in (_python, _home, _exposure, _memory, _plugins, _external, _isolation, _database, _server):
@@ -93,12 +95,19 @@ def _memory(settings: Settings) -> list[Finding]:
     """Try on this very process what the server does once it is given a vault key."""
     from opcode_kernel.server.own_memory import hide_memory, is_readable
 
-    trouble = hide_memory()
-    if trouble is None and is_readable():
-        trouble = "it runs as root, or may trace others; run it as a user of its own"
-    if trouble is None:
-        return [Finding("memory", "ok", "no command can read the memory of a server that has a vault key")]
-    return [Finding("memory", "warning", f"commands can read the server's memory, and the vault key in it: {trouble}")]
+    if not settings.vault_keys.is_given:
+        text = "no vault key is set, so it was not tried whether commands could read it in the server's memory"
+        return [Finding("memory", "ok", text)]
+    where = "the server's memory, with the vault key in it"
+    if (trouble := hide_memory()) is not None:
+        return [Finding("memory", "warning", f"{where}, cannot be kept from programs of the same user here: {trouble}")]
+    match is_readable():
+        case False:
+            return [Finding("memory", "ok", f"no command can read {where}")]
+        case None:
+            return [Finding("memory", "warning", f"whether commands can read {where}, could not be tried")]
+    why = "it runs as root, or may trace others; run it as a user of its own"
+    return [Finding("memory", "warning", f"commands can read {where}: {why}")]
 
 
 def _plugins(settings: Settings) -> list[Finding]:
@@ -179,6 +188,7 @@ async def _open_database(settings: Settings) -> list[Finding]:
     from opcode_kernel.runtime.vault import LockedVault
     from opcode_kernel.server import logs
     from opcode_kernel.server.engines import make_store, make_vault
+    from opcode_kernel.server.secret_work import to_seal
     from opcode_kernel.store.base import RunFilter
 
     logs.configure("error")
@@ -198,7 +208,11 @@ async def _open_database(settings: Settings) -> list[Finding]:
         if isinstance(vault, LockedVault):
             text = f"{secrets} secrets, none of which can be used: {vault.reason}"
             return [*findings, _vault("warning", text, "locked", secrets)]
-        return [*findings, _vault("ok", f"open, {secrets} secrets", "open", secrets)]
+        former, sealed = await vault.unsealed(), vault.opened.parameters.sealed
+        advice = to_seal(len(former), sealed=sealed)
+        text = f"open, {secrets} secrets" if advice is None else f"open, {secrets} secrets, {advice}"
+        finding = _vault("ok" if advice is None else "warning", text, "open", secrets)
+        return [*findings, finding._replace(more={**finding.more, "former": former, "sealed": sealed})]
 
 
 _NO_KEY = "no key is set (OPCODE_VAULT_KEY or OPCODE_VAULT_KEY_FILE), so none can be stored or used"

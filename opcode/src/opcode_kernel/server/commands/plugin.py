@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +12,8 @@ from opcode_kernel.server.commands.common import add_json, say, say_json, settin
 
 #: Names of actions that are shown of a new plugin.
 _SHOWN = 12
+#: What looks like the name of a plugin may be repeated in a message.
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,32 +70,44 @@ class _Parser(argparse.ArgumentParser):
         if not self.takes_command:
             return super().parse_known_args(words, namespace)
         end = words.index("--") if "--" in words else len(words)
-        if (start := self._second_word(words[:end])) is not None:
-            right = shlex.join([*map(_without_value, words[:start]), "--", *words[start:end], *words[end + 1 :]])
-            self.error(f"the command stands after --, options of 'plugin add' before it; type: {self.prog} {right}")
+        self._check(words[:end])
         found, rest = super().parse_known_args(words[:end], namespace)
         found.command = words[end + 1 :]
         return found, rest
 
-    def _second_word(self, words: Sequence[str]) -> int | None:
-        """Return where the first word stands that is neither the name nor an option with its value."""
+    def _check(self, words: Sequence[str]) -> None:
+        """Refuse what is neither an option nor the one name; nothing is repeated that may be a value, and so a secret."""
+        seen: list[str] = []
         place, named = 0, False
         while place < len(words):
-            option = self._option_string_actions.get(words[place])
-            if option is not None:
-                place += option.nargs is None  # its value
-            elif not words[place].startswith("-"):
+            word, place = words[place], place + 1
+            if not word.startswith("-"):
                 if named:
-                    return place
+                    right = " ".join([self.prog, *seen, "-- COMMAND ..."])
+                    self.error(f"the command stands after --, options of 'plugin add' before it; type: {right}")
                 named = True
-            place += 1
-        return None
+                seen.append(word if _NAME.fullmatch(word) else "NAME")
+                continue
+            name, divided, _ = word.partition("=")
+            option, action = self._option(name)
+            if action.nargs is None:
+                place += not divided
+                seen.append(f"{option}=..." if divided else f"{option} ...")
+            else:
+                seen.append(option)
 
-
-def _without_value(word: str) -> str:
-    """Return a word of a command line as it may be printed: a value of `--env` or `--header` may be secret."""
-    name, divided, _ = word.partition("=")
-    return f"{name}=..." if divided else word
+    def _option(self, name: str) -> tuple[str, argparse.Action]:
+        """Return an option by its name, or by the beginning of it if that is the beginning of no other."""
+        known = self._option_string_actions
+        fitting = [option for option in known if name.startswith("--") and option.startswith(name)]
+        if name in known:
+            fitting = [name]
+        if len(fitting) != 1:
+            shown = name if name.startswith("--") else name[:2]  # -pSECRET is how some programs take a value
+            could = f"ambiguous option: {shown} could match {', '.join(fitting)}"
+            wrong = could if fitting else f"unrecognized option: {shown}"
+            self.error(f"{wrong}; options of 'plugin add' stand before --, those of the command after it")
+        return fitting[0], known[fitting[0]]
 
 
 def add_plugin(args: argparse.Namespace) -> int:

@@ -203,11 +203,14 @@ def _rekey(args: argparse.Namespace, settings: Settings) -> int:
 def _verify(args: argparse.Namespace, settings: Settings) -> int:
     from opcode_kernel.server.secret_work import verify_vault
 
-    count, damaged = _do(verify_vault, settings)
-    _say(args, {"secrets": count, "damaged": list(damaged), "reasons": dict(damaged)},
-         f"{count - len(damaged)} of {count} secrets can be read")  # fmt: skip
+    found = _do(verify_vault, settings)
+    count, damaged = found.secrets, found.damaged
+    _say(args, {"secrets": count, "damaged": list(damaged), "reasons": dict(damaged), "former": found.former,
+                "sealed": found.sealed}, f"{count - len(damaged)} of {count} secrets can be read")  # fmt: skip
     for reason in damaged.values():
         complain(reason)
+    if found.advice is not None:
+        complain(found.advice)
     return 1 if damaged else 0
 
 
@@ -219,10 +222,10 @@ def _import(args: argparse.Namespace, settings: Settings) -> int:
     if found["kept"]:
         lines.append(f"kept, for they exist here (--replace takes the others): {', '.join(found['kept'])}")
     if found["refused"]:
-        lines.append(
-            f"refused, for they cannot be read, are too long or cannot be named so: {', '.join(found['refused'])}"
-        )
+        lines.append(f"{len(found['refused'])} refused")
     _say(args, found, "\n".join(lines))
+    for name, reason in found["reasons"].items():
+        complain(f"{name!r:.140}: {reason}")
     return 1 if found["refused"] else 0
 
 
