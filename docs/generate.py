@@ -92,6 +92,8 @@ def definition_page(registry: Registry) -> Iterator[str]:
         "`${{inputs.rows | json}}` JSON text, and `\\${{` stands for the characters. What is put in is never read again."
     )
     yield table(("Root", "Meaning"), [(f"`{name}`", f"{WORDS['references'][name]}.") for name in NAMESPACES])
+    yield "Fields of `workflow`:"
+    yield "\n".join(f"- `{name}`: {text}." for name, text in WORDS["workflow"].items())
     yield "Short ids, nested steps and results of iterations:"
     yield "\n".join(f"- {text}." for text in WORDS["addresses"].values())
     yield "## Names in expressions"
@@ -209,10 +211,24 @@ PAGES: dict[str, Callable[[Registry], Iterator[str]]] = {
 }
 
 
+def index_page(registry: Registry) -> Iterator[str]:
+    """What stands where."""
+    yield "# Reference"
+    yield "All of it is written from the code by `python docs/generate.py`, and a test compares the two."
+    titles = {name: next(page(registry)).removeprefix("# ") for name, page in PAGES.items()}
+    rows = [(f"[{titles[name]}]({name}.md)", inspect.getdoc(page) or "") for name, page in PAGES.items()]
+    schema = "The format of definitions as JSON Schema (draft 2020-12)."
+    yield table(("Page", "What it lists"), [*rows, ("[definition.schema.json](definition.schema.json)", schema)])
+    plugins = sorted(path.parent.name for path in (HERE.parent / "plugins").glob("opcode-*/README.md"))
+    yield "What belongs to one plugin, such as the functions of an expression language, stands in its README:"
+    yield "\n".join(f"- [{name}](../../plugins/{name}/README.md)" for name in plugins)
+
+
 def render() -> dict[str, str]:
     """Return the text of every page by file name."""
     registry = built_in()
-    pages = {f"{name}.md": "\n\n".join([_NOTICE, *page(registry)]) + "\n" for name, page in PAGES.items()}
+    written = {**PAGES, "README": index_page}
+    pages = {f"{name}.md": "\n\n".join([_NOTICE, *page(registry)]) + "\n" for name, page in written.items()}
     schema = json.dumps(definition_schema(registry.step_types), indent=2, ensure_ascii=False)
     return {**pages, "definition.schema.json": f"{schema}\n"}
 

@@ -21,6 +21,7 @@ from opcode_kernel.core.events import RESERVED_EVENTS
 from opcode_kernel.core.limits import Limits
 from opcode_kernel.core.references import NAMESPACES
 from opcode_kernel.core.validation.fields import DEFINITION, ON_ERROR, RETRY, STEP
+from opcode_kernel.core.validation.workflow_fields import FIELDS, HOOK_FIELDS
 from opcode_kernel.errors import CODES
 from opcode_kernel.plugin import hookspecs
 from opcode_kernel.plugin.manager import Registry, registry_of
@@ -36,7 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").glob("opcode-*"))
 OURS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "opcode/README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES = [*OURS, *(ROOT / "plugins" / name / "README.md" for name in PLUGINS)]
+INDEX = REFERENCE / "README.md"
+PAGES = [*OURS, INDEX, *(ROOT / "plugins" / name / "README.md" for name in PLUGINS)]
 SNIPPET = '{ "mcpServers": { "opcode": { "type": "sse", "url": "http://localhost:4100/sse" } } }'
 
 
@@ -91,6 +93,23 @@ def test_every_key_reference_and_limit_of_a_definition_is_documented(words: dict
     limits = {field.name for field in fields(Limits)}
     assert set(words["limits"]) == limits
     assert named("definition.md") == {key for names in keys.values() for key in names} | set(NAMESPACES) | limits
+
+
+def test_every_field_of_workflow_is_documented_and_no_other(words: dict[str, Any]) -> None:
+    assert set(words["workflow"]) == {*FIELDS, *HOOK_FIELDS}
+    page = (REFERENCE / "definition.md").read_text(encoding="utf-8")
+    assert [name for name in words["workflow"] if f"- `{name}`: " not in page] == []
+
+
+def test_the_index_of_the_reference_names_every_page_and_plugin() -> None:
+    targets = re.findall(r"\]\(([^)]+)\)", (REFERENCE / "README.md").read_text(encoding="utf-8"))
+    pages = {path.name for path in REFERENCE.iterdir() if path.name != "README.md"}
+    assert set(targets) == pages | {f"../../plugins/{name}/README.md" for name in PLUGINS}
+
+
+def test_the_readme_leads_to_every_page_of_the_documentation() -> None:
+    targets = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} | {"docs/reference/README.md"} <= set(targets)
 
 
 def test_every_hook_is_documented_with_its_contract() -> None:

@@ -161,7 +161,7 @@ async def test_cancelling_one_decision_skips_its_step_and_the_run_goes_on(house)
     steps = [ask("one"), ask("two"), do("after", depends_on=["one"])]
     async with house.engine() as engine:
         run_id = (await house.run(engine, steps))["workflow_id"]
-        await engine.signal(run_id, "cancel", step_id="one")
+        assert (await engine.signal(run_id, "cancel", step_id="one"))["resumed"] is True
         shown = await house.becomes(engine, run_id, "suspended")
         assert {path: step["status"] for path, step in shown["steps"].items()} == {
             "one": "skipped", "two": "suspended", "after": "completed",

@@ -191,7 +191,7 @@ def abuse(secret: str, echo: Echo, area: Path) -> dict[str, Any]:
         "expr": ("expr.eval", {"expression": f"{ref} + '-tail'", "data": {"k": ref}}),
         "expr64": ("expr.eval", {"expression": "{a: toBase64(data), b: toJSON(data), c: [data, data], d: upper(data)}",
                                  "data": ref}),
-        "expr_bad": ("expr.eval", {"expression": f"{ref} + ) {ref}"}),
+        "expr_bad": ("expr.eval", {"expression": f"fromJSON({ref}) + int({ref})"}),
         "number": ("expr.eval", {"expression": "int(data)", "data": ref}),
         "log": ("workflow.log", {"message": f"log {ref}", "level": "warn", "data": {"k": [ref]}, "field": f"<{ref}>"}),
         "emit": ("workflow.emit", {"event_type": "canary.sang", "payload": {"song": ref, "text": f"la {ref}"}}),

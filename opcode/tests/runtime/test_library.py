@@ -8,6 +8,7 @@ import pytest
 from opcode_kernel.errors import DefinitionError, NotFoundError
 from opcode_kernel.runtime import library
 from opcode_kernel.runtime.library import Gate, version_number
+from opcode_kernel.store.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
 
@@ -140,5 +141,12 @@ async def test_a_template_or_version_that_is_not_there_is_refused_with_those_tha
         with pytest.raises(NotFoundError) as caught:
             await engine.run("loopgate", agent_id="me", version="v7")
         assert caught.value.message == "version v7 of template 'loopgate' not found; there are v2, v1"
-        with pytest.raises(NotFoundError, match=r"not found; list the templates with opcode\.query"):
+        with pytest.raises(NotFoundError, match=r"template 'moon' not found; there is loopgate$"):
+            await engine.run("moon", agent_id="me")
+        for number in range(20):
+            await engine.define(f"t{number}", {"steps": STEPS}, agent_id="me")
+        with pytest.raises(NotFoundError, match=r" and more, which opcode\.query lists$"):
+            await engine.run("moon", agent_id="me")
+    async with world.engine(store=MemoryStore()) as engine:
+        with pytest.raises(NotFoundError, match=r"not found; no template is stored here yet$"):
             await engine.run("moon", agent_id="me")

@@ -48,6 +48,21 @@ async def test_what_is_no_version_is_a_validation_error(world, version):
     assert world.store._runs == {}
 
 
+@pytest.mark.parametrize("schema", [
+    {"required": ["amount"], "properties": {"amount": {}, "memo": {}}},
+    {"required": ["amount"], "additionalProperties": False, "properties": {"amount": {}, "memo": {}}},
+    {"required": ["amount"]},
+])  # fmt: skip
+async def test_a_misspelt_input_is_named_where_the_input_is_refused(world, schema):
+    async with world.engine() as engine:
+        await engine.define("t", {"steps": PLAIN}, agent_id="me", input_schema=schema)
+        error = await refused(engine, "t", params={"amuont": 5, "unlike": 1})
+        assert "'amount' is a required property" in error.details["violations"][0] + error.details["violations"][-1]
+        assert error.message.endswith("; 'amuont' is not declared, did you mean 'amount'?")
+        error = await refused(engine, "t", params={"unlike": 5})
+        assert "did you mean" not in error.message
+
+
 @pytest.mark.parametrize(
     ("schema", "params", "violation"),
     [

@@ -18,7 +18,7 @@ from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from opcode_kernel.server.cli import main
-from opcode_kernel.server.commands.run import render
+from opcode_kernel.server.commands.results import render
 from opcode_kernel.store.sqlite import open_writer
 
 PROGRAM = "from opcode_kernel.server.cli import main; raise SystemExit(main())"
@@ -116,11 +116,25 @@ def test_an_answer_for_a_step_the_run_did_not_reach_is_fine(file, capsys):
     assert "--decide" not in capsys.readouterr().err
 
 
+def test_an_answer_for_a_step_that_never_asks_is_a_warning(file, capsys):
+    assert main(["run", file({"steps": [EQUALS]}), "--input", "n=1", "--decide", "same=yes"]) == 0
+    assert capsys.readouterr().err.endswith(
+        "warning: --decide same: the step same never asks, only steps of type reasoning do\n"
+    )
+
+
 def test_an_input_the_schema_does_not_know_is_a_warning(file, capsys):
     schema = {"type": "object", "properties": {"who": {}, "n": {}}}
     path = file({"input_schema": schema, "definition": {"steps": [EQUALS]}})
     assert main(["run", path, "--input", "whoo=you", "--input", "n=1"]) == 0
     assert "warning: --input whoo: input_schema has no property 'whoo'; did you mean 'who'?" in capsys.readouterr().err
+
+
+def test_the_inputs_that_are_known_are_listed_once_each(file, capsys):
+    definition = {"inputs": {"n": 1}, "steps": [EQUALS]}
+    path = file({"input_schema": {"properties": {"n": {}, "who": {}}}, "definition": definition})
+    assert main(["run", path, "--input", "quite_other=1"]) == 0
+    assert "; known are n, who\n" in capsys.readouterr().err
 
 
 def test_an_input_of_a_file_without_a_schema_is_no_warning(file, capsys):
@@ -140,9 +154,9 @@ def test_a_place_in_an_expression_is_shown_on_lines_of_its_own(file, capsys, mon
     path = file({"steps": [BAD]})
     assert main(["run", path, "--input", "count=3"]) == 0
     shown = capsys.readouterr()
-    assert f"line 1, column 28\n{PICTURE}" in shown.err, "the sentence is whole, and the caret under its place"
+    assert f"line 1, column 28\n{PICTURE}" in shown.out, "the sentence is whole, and the caret under its place"
     [row] = [line for line in shown.out.splitlines() if line.startswith("bad ")]
-    assert " | " not in row
+    assert PICTURE not in row + shown.err
     assert main(["run", path, "--input", "count=3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"]["bad"]["error"]["message"].endswith(PICTURE.rstrip())
 
@@ -153,9 +167,9 @@ def test_the_step_that_fails_is_shown_with_the_place_too(file, capsys, monkeypat
         main(["run", file({"steps": [{**BAD, "on_error": {"strategy": "fail_workflow"}}]}), "--input", "count=3"]) == 1
     )
     shown = capsys.readouterr()
-    for text in (shown.err, shown.out):
-        assert f" at line 1, column 28\n{PICTURE}" in text
+    assert shown.out.count(f" at line 1, column 28\n{PICTURE}") == 1
     assert "failed bad  [EXECUTION_ERROR] cannot call" in shown.err
+    assert " at line 1, column 28 …\n" in shown.err, "elsewhere its first line says enough"
 
 
 @pytest.mark.parametrize("command", ["run", "define"])
@@ -401,11 +415,16 @@ def test_a_signal_ends_a_server_on_stdio_though_its_client_says_nothing(home):
             server.kill()
 
 
-def test_a_database_in_use_is_refused_and_left_alone(home, file, capsys):
+def test_a_database_in_use_is_refused_and_left_alone(home, file, tmp_path, capsys):
     path = str(home / "opcode.db")
     with closing(open_writer(Path(path), "full")):
         assert main(["run", file({"steps": [EQUALS]}), "--input", "n=1", "--db", path]) == 1
-        assert "another opcode uses the database" in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert "another opcode uses the database" in err
+        assert "leave --db out" in err
+        assert (
+            f"'opcode define {tmp_path}/check.json' saves it there, and an MCP client starts it with opcode.run" in err
+        )
         assert main(["secret", "list"]) == 0
 
 

@@ -152,6 +152,7 @@ def test_the_start_says_what_works_and_what_does_not_and_so_does_the_doctor(star
     daemon = start(**environ)
     daemon.ready()
     said = {record["msg"]: record for record in daemon.lines}
+    assert "isolation of commands" in said, "`ready` is the last line of the start"
     assert said["the vault is open"]["secrets"] == 0
     assert "expected a program called 'no-such-program'" in said["external plugin given up"]["error"]
     assert said["ready"]["external_plugins"] == {"broken": "error", "off": "inactive"}

@@ -13,7 +13,7 @@ from opcode_kernel.errors import Json
 from opcode_kernel.store.base import StoredEvent
 from opcode_kernel.store.projections import duration_ms, waiting_for
 
-#: The signals that make a run go on.
+#: The signals that always make a run go on; `data` and `cancel` do where they end what a step waits for.
 RESUMING = ("decision", "retry", "skip")
 
 #: Bytes of an output that an event shows; the step has it whole.
@@ -44,10 +44,10 @@ def run_result(state: RunState) -> dict[str, Json]:
     return result
 
 
-def signal_answer(run_id: str, signal_type: str, result: dict[str, Json]) -> dict[str, Json]:
-    """Return what `opcode.signal` answers, from the result of the run afterwards."""
+def signal_answer(run_id: str, signal_type: str, result: dict[str, Json], moved: bool = False) -> dict[str, Json]:
+    """Return what `opcode.signal` answers, from the result of the run afterwards; `moved` when the run went on."""
     answer: dict[str, Json] = {"ok": True, "workflow_id": run_id, "signal_type": signal_type}
-    if signal_type in RESUMING:
+    if moved or signal_type in RESUMING:
         answer["resumed"] = True
     answer["status"] = result["status"]
     shown = ("output", "error", "steps", "pending_decisions", "waiting")
@@ -167,8 +167,7 @@ def _question(node: Node) -> dict[str, Json]:
     """What an operator has to say about an effect that was cut off: it is never repeated unasked."""
     return {
         "outcome": "unknown", "action": node.plan.action, "attempt": node.attempt,
-        "question": f"did it happen? {node.plan.action} was cut off before it reported, so nobody knows; a process that it "
-        "started may even still be running",
+        "question": f"did it happen? {node.plan.action} was cut off before it reported, so nobody knows how far it came",
         "answers": [
             {"signal_type": "retry", "step_id": node.path,
              "means": "it did not happen, or may happen twice: carry it out again"},

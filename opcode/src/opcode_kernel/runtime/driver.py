@@ -39,6 +39,11 @@ TURN = 200
 TURN_TIME = 2_000
 
 
+def _moves(event: Event) -> bool:
+    """Tell whether an event of a signal says that the run, or a step in it, goes on."""
+    return event.type == "workflow_resumed" or (event.type == "signal_received" and "wakes" in (event.private or ()))
+
+
 class LiveRun:
     """One run in memory with its inbox. Made by the engine, driven by exactly one task."""
 
@@ -234,8 +239,9 @@ class LiveRun:
                         reply.fail(error)
                         continue
                     unsaved += events
+                    if reply is not None and type(message) is Signal:
+                        reply.accepted, reply.moved = True, any(map(_moves, events))
                 if reply is not None:
-                    reply.accepted = type(message) is Signal
                     self._replies.append(reply)
             else:
                 return

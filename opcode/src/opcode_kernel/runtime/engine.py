@@ -208,7 +208,7 @@ class Engine:
             if result["status"] == ACTIVE and signal_type in answers.RESUMING:
                 await live.settled()
                 result = answers.run_result(live.run.state)
-        answer = await show_children(self.store, answers.signal_answer(run_id, signal_type, result))
+        answer = await show_children(self.store, answers.signal_answer(run_id, signal_type, result, reply.moved))
         return {**answer, "warnings": warnings} if warnings else answer
 
     async def status(

@@ -47,7 +47,8 @@ class Fragments:
     def text(self, text: str) -> str:
         """Return a text with a mask for each part of a secret."""
         for length, pieces in self._pieces.items():
-            parts, done, at, end = [], 0, 0, len(text) - length
+            parts: list[str] = []
+            done, at, end = 0, 0, len(text) - length
             while at <= end:
                 found = pieces.get(text[at : at + length])
                 if found is None:

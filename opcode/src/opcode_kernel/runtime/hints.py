@@ -51,6 +51,15 @@ def _warning(path: str, message: str, name: str, awaited: Iterable[str]) -> dict
     ).to_json()  # fmt: skip
 
 
+def misspelt(params: Iterable[str], declared: Iterable[str]) -> str:
+    """Return the end of a refusal of inputs: each that is not declared and near one that is and was not given."""
+    given = set(params)
+    missing = [name for name in declared if name not in given]
+    unknown = sorted(given.difference(declared))[:_LISTED]
+    meant = [(name, Suggestions()(name, lambda: missing).meant) for name in unknown]
+    return "".join(f"; {shown(name)} is not declared, did you mean {near!r}?" for name, near in meant if near)
+
+
 async def with_steps(error: NotFoundError, engine: Engine, run_id: str, step_id: str | None) -> NotFoundError:
     """Return the refusal of a signal to a step that is not there, with the step that may have been meant."""
     if not step_id or "did_you_mean" in error.details:
@@ -94,7 +103,9 @@ async def no_template(store: Store, name: str, number: int | None) -> NotFoundEr
     names = await template_names(store)
     meant = Suggestions()(name, lambda: names).meant
     if meant is None:
-        return NotFoundError(f"{what} not found; list the templates with opcode.query")
+        listed = f"there is {', '.join(names[:_LISTED])}" if names else "no template is stored here yet"
+        more = " and more, which opcode.query lists" if len(names) > _LISTED else ""
+        return NotFoundError(f"{what} not found; {listed}{more}")
     return NotFoundError(f"{what} not found; did you mean {meant!r}?", details={"did_you_mean": meant})
 
 

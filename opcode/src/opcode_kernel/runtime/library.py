@@ -22,7 +22,7 @@ from opcode_kernel.core.validation.report import sorted_issues
 from opcode_kernel.errors import DefinitionError, Json
 from opcode_kernel.plugin.manager import Registry
 from opcode_kernel.runtime.absent import absent
-from opcode_kernel.runtime.hints import no_template
+from opcode_kernel.runtime.hints import misspelt, no_template
 from opcode_kernel.runtime.ports import Vault
 from opcode_kernel.runtime.vocabulary import RegistryVocabulary
 from opcode_kernel.schemas import JsonSchema
@@ -204,9 +204,12 @@ class Library:
         inputs: dict[str, Any] = {**defaults, **own, **params}
         violations = template.inputs.violations(inputs)
         if violations:
+            required = (schema.get("required") or ()) if isinstance(schema, dict) else ()
+            declared = dict.fromkeys([*properties, *required])
             first = violations[0].removeprefix(": ")
             raise DefinitionError(
-                f"the input does not satisfy input_schema: {first}", details={"violations": violations}
+                f"the input does not satisfy input_schema: {first}{misspelt(params, declared)}",
+                details={"violations": violations},
             )
         return inputs
 

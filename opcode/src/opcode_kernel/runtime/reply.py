@@ -14,7 +14,7 @@ from opcode_kernel.errors import Failure, SignalFailedError
 class Reply:
     """The answer to one request: `done(run)` after the barrier, or the error."""
 
-    __slots__ = ("_answer", "_event", "accepted", "error", "result")
+    __slots__ = ("_answer", "_event", "accepted", "error", "moved", "result")
 
     def __init__(self, answer: Callable[[Run], Any] | None = None) -> None:
         self._answer = answer
@@ -23,6 +23,8 @@ class Reply:
         self.error: BaseException | None = None
         #: Set once the signal that this answers was accepted.
         self.accepted = False
+        #: Whether that signal made the run, or a step that waited, go on.
+        self.moved = False
 
     def done(self, run: Run) -> None:
         """Compute the answer from the run as it is now, and deliver it."""

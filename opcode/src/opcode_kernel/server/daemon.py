@@ -67,8 +67,7 @@ async def _serve(settings: Settings, sock: socket.socket, reload: Callable[[], S
             async with open_daemon_engine(settings, application.sessions) as engine:
                 application.attach(engine)
                 current.serve(engine)
-                _say_ready(settings, engine)
-                tasks.start_soon(_say_isolation, engine)
+                tasks.start_soon(_say_start, settings, engine)
                 tasks.start_soon(keep_bounded, engine.store, settings.vault_audit_days)
                 gc.collect()
                 gc.freeze()
@@ -105,6 +104,12 @@ class _Current:
         options = self._engine.options
         paths = self._vault_keys.hidden(settings.policy).paths
         self._engine.options = replace(options, policy=replace(options.policy, paths=paths))
+
+
+async def _say_start(settings: Settings, engine: Any) -> None:
+    """Say what there is to say about the start; clients are served meanwhile. `ready` is the last line."""
+    await _say_isolation(engine)
+    _say_ready(settings, engine)
 
 
 def _say_ready(settings: Settings, engine: Any) -> None:

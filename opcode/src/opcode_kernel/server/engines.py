@@ -72,9 +72,10 @@ async def make_vault(store: Store, settings: Settings) -> Any:
         if settings.vault_optional:
             logs.get_logger().warning("the vault stays locked", error=error.message)
             return LockedVault(store, error.message)
+        refusal = settings.vault_keys.refusal(error)
         raise SettingsError(
-            f"the vault cannot be opened: {error.message}, or start without secrets: opcode serve "
-            "--allow-locked-vault (OPCODE_VAULT_OPTIONAL=true)"
+            f"{refusal.message}, or start without secrets: opcode serve --allow-locked-vault (OPCODE_VAULT_OPTIONAL=true)",
+            code=refusal.code,
         ) from error
     if not vault.is_current(settings.vault_key):
         logs.get_logger().warning(

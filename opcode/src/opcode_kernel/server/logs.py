@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -41,12 +41,24 @@ _QUIET = (
 _WIRE = ("httpcore", "httpcore2", "hpack")
 
 
-def configure(level: str, *, stream: TextIO | None = None) -> None:
-    """Send everything to `stream` (stderr) from now on; may be called again to change the level."""
+def configure(
+    level: str, *, stream: TextIO | None = None, take: Callable[[Mapping[str, Any]], bool] | None = None
+) -> None:
+    """Send everything to `stream` (stderr) from now on; may be called again to change the level.
+
+    A record for which `take` returns True is not written: it was shown otherwise, or is not wanted.
+    """
+
+    def left(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if take is not None and take(record):
+            raise structlog.DropEvent
+        return record
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            left,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.format_exc_info,
             _render,

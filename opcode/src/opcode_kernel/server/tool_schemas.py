@@ -190,7 +190,10 @@ SIGNAL_OUT = answer(
     ok={"type": "boolean"},
     workflow_id={"type": "string"},
     signal_type={"type": "string"},
-    resumed={"type": "boolean", "description": "the signal made the run go on"},
+    resumed={
+        "type": "boolean",
+        "description": "the signal made the run go on; one of type data or cancel does where it ends what a step waits for",
+    },
     status=text("of the run afterwards"),
     output={},
     steps=_STEPS,

@@ -8,11 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from opcode_kernel import __version__
 from opcode_kernel.errors import Json, NotFoundError, OpcodeError
-from opcode_kernel.server.commands.common import add_json, complain, say, say_json, settings_of, shorten, table
+from opcode_kernel.server.commands.common import (
+    add_json,
+    complain,
+    say,
+    say_json,
+    settings_of,
+    shorten,
+    table,
+    terminal_width,
+)
 
 if TYPE_CHECKING:
     from opcode_kernel.plugin.manager import Registry
     from opcode_kernel.server.settings import Settings
+
+
+#: What a plugin adds by these hooks; how much of it is known only while a server runs.
+_HOOKS = {
+    "opcode_tools": "MCP tools",
+    "opcode_providers": "actions of external servers",
+    "opcode_lifespan": "shared resources",
+    "opcode_committed": "an observer of events",
+}
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,7 +75,7 @@ def actions(args: argparse.Namespace) -> int:
         say_json({"actions": [known[name] for name in sorted(known)]})
     else:
         say(table(("ACTION", "EFFECT", "FROM", "SUMMARY"), [
-            (name, known[name]["effect"], _offered_by(registry, name), shorten(known[name]["description"], 100))
+            (name, known[name]["effect"], _offered_by(registry, name), shorten(" ".join(known[name]["description"].split()), 100))
             for name in sorted(known)
         ]))  # fmt: skip
     return 0
@@ -96,13 +114,24 @@ def plugins(args: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     for source in registry.sources:
         adds = sorted(f"{kind} {name}" for (kind, name), owner in registry.owners.items() if owner == source)
+        adds += [what for hook, what in _HOOKS.items() if any(owner == source for owner, _ in registry.hooks(hook))]
         rows.append({"name": source.name, "distribution": source.distribution, "version": source.version, "adds": adds})
     if args.json:
         say_json({"plugins": rows})
     else:
-        lines = [(row["name"], row["distribution"], row["version"], str(len(row["adds"]))) for row in rows]
-        say(table(("PLUGIN", "DISTRIBUTION", "VERSION", "ADDS"), lines))
+        lines = [(row["name"], row["distribution"], row["version"], _counted(row["adds"])) for row in rows]
+        say(table(("PLUGIN", "DISTRIBUTION", "VERSION", "ADDS"), lines, terminal_width()))
     return 0
+
+
+def _counted(adds: list[str]) -> str:
+    """Return what a plugin adds in few words: how many actions and step types, which languages, and what else."""
+    counts = {kind: sum(each.startswith(f"{kind} ") for each in adds) for kind in ("action", "step type")}
+    parts = [f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count]
+    languages = [each.removeprefix("evaluator ") for each in adds if each.startswith("evaluator ")]
+    parts += [f"the expression language {name}" for name in languages]
+    parts += [what for what in _HOOKS.values() if what in adds]
+    return ", ".join(parts) or "nothing"
 
 
 def schema(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -195,8 +196,37 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+#: Characters that would move the cursor, colour the terminal, hide or turn text, or cannot be written at all.
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
+)
+
+
+def readable_text(text: str) -> str:
+    r"""Return a text of any number of lines; every other character that cannot be seen is written as in JSON.
+
+    >>> readable_text("one\n\ttwo\x1b[0m")
+    'one\n\ttwo\\u001b[0m'
+    """
+    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def one_line(value: Json) -> str:
+    r"""Return a value on one line, whole and exact: as JSON, but without quotes where a text is plain.
+
+    >>> one_line("x  y"), one_line("x\ty"), one_line({"n": [1]})
+    ('x  y', '"x\\ty"', '{"n": [1]}')
+    """
+    written = readable_text(json.dumps(value, ensure_ascii=False, default=str))
+    plain = isinstance(value, str) and value == value.strip() and value[:1] not in ("", '"')
+    return value if plain and not _UNSEEN.search(value) and not {"\n", "\t"} & {*value} else written
+
+
+def cut(text: str, limit: int) -> str:
+    """Return at most `limit` characters of a text; where that is not all, `…` is the last one."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def shorten(value: Json, limit: int = 60) -> str:
     """Return a value as one line of at most `limit` characters."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return cut(one_line(value), limit)

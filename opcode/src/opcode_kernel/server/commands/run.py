@@ -4,46 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from opcode_kernel.errors import Failure, Json
+from opcode_kernel.errors import ConflictError, Json
 from opcode_kernel.server.commands.common import (
     add_json,
     complain,
     key_values,
     read_definition,
+    readable_text,
     say,
     say_json,
     settings_of,
-    shorten,
-    table,
 )
-from opcode_kernel.server.pictures import apart
+from opcode_kernel.server.commands.results import render, tell, tell_record
 
 if TYPE_CHECKING:
-    from opcode_kernel.core.events import Event
     from opcode_kernel.plugin.external import ExternalPlugin
     from opcode_kernel.server.commands.common import DefinitionFile
     from opcode_kernel.server.settings import Settings
 
 EXIT = {"completed": 0, "suspended": 3}
-
-#: Statuses of steps that have a duration.
-_RAN = ("completed", "failed")
-
-#: Event types worth a line while the run goes on.
-_LINES = {
-    "step_started": "start",
-    "step_completed": "done",
-    "step_failed": "failed",
-    "step_skipped": "skip",
-    "step_ignored": "ignore",
-    "step_retrying": "retry",
-    "step_suspended": "wait",
-    "decision_requested": "ask",
-}
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,11 +59,15 @@ def run(args: argparse.Namespace) -> int:
     inputs = key_values(args.input, "--input")
     answers = {key: str(value) for key, value in key_values(args.decide, "--decide").items()}
     file = read_definition(args.file)
-    for remark in unknown_inputs(file, inputs):
+    for remark in (*unknown_inputs(file, inputs), *unknown_templates(file, args.db)):
         sys.stderr.write(f"warning: {remark}\n")
     settings = settings_of(args)
-    logs.configure("error" if settings.log_level == "info" else settings.log_level)
-    result = anyio.run(_run, settings, file, inputs, answers, args)
+    quiet = settings.log_level == "info"  # what the engine says at this level, the lines about the steps say better
+    logs.configure(settings.log_level, take=lambda record: tell_record(record) or (quiet and not is_error(record)))
+    try:
+        result = anyio.run(_run, settings, file, inputs, answers, args)
+    except ConflictError as error:
+        raise with_ways_out(error, args.file) from None
     if args.json:
         say_json(result)
     else:
@@ -91,7 +78,40 @@ def run(args: argparse.Namespace) -> int:
     if problem := unused_answers(file, result, answers):
         complain(problem)
         return code or 2
+    for step in never_asked(file, answers):
+        sys.stderr.write(f"warning: --decide {step}: the step {step} never asks, only steps of type reasoning do\n")
     return code
+
+
+def is_error(record: Mapping[str, Any]) -> bool:
+    """Tell whether a log record is about a failure."""
+    return record["level"] in ("error", "critical")
+
+
+def with_ways_out(error: ConflictError, file: str) -> ConflictError:
+    """Return the refusal of a database that another process uses, with what else can be done."""
+    if "database" not in error.details:
+        return error
+    return ConflictError(
+        f"{error.message}; or leave --db out: the run is then kept in memory only; or let the server of that database "
+        f"run it: 'opcode define {file}' saves it there, and an MCP client starts it with opcode.run",
+        details=error.details,
+    )
+
+
+def unknown_templates(file: DefinitionFile, db: str | None) -> Iterator[str]:
+    """Yield a remark where a file runs other templates and no database has any."""
+    if db is None and "workflow.run" in _values(file.definition, "action"):
+        yield (
+            "without --db there are no stored templates, so workflow.run finds this file alone; save the others with "
+            "'opcode define FILE --db PATH', and give --db PATH here too"
+        )
+
+
+def never_asked(file: DefinitionFile, unused: dict[str, str]) -> list[str]:
+    """Return the answers that were given to steps which ask nothing."""
+    kinds = {step["id"]: step.get("type", "action") for step in _objects(file.definition) if _is_step(step)}
+    return [step for step in unused if kinds.get(step.rpartition(".")[2], "reasoning") != "reasoning"]
 
 
 def unknown_inputs(file: DefinitionFile, inputs: dict[str, Json]) -> list[str]:
@@ -100,7 +120,7 @@ def unknown_inputs(file: DefinitionFile, inputs: dict[str, Json]) -> list[str]:
     declared, defaults = schema.get("properties"), file.definition.get("inputs")
     if not isinstance(declared, dict) or schema.get("patternProperties") or schema.get("additionalProperties"):
         return []
-    known = [*declared, *(defaults if isinstance(defaults, dict) else ())]
+    known = list(dict.fromkeys([*declared, *(defaults if isinstance(defaults, dict) else ())]))
     remarks = []
     for key in inputs:
         if key not in known:
@@ -125,12 +145,19 @@ def unused_answers(file: DefinitionFile, result: dict[str, Json], unused: dict[s
 
 def _values(value: Json, key: str) -> Iterator[Json]:
     """Yield everything that stands under a key, however deep; what is data and not a step does no harm."""
+    return (found[key] for found in _objects(value) if key in found)
+
+
+def _is_step(value: dict[str, Json]) -> bool:
+    return isinstance(value.get("id"), str) and ("action" in value or "type" in value)
+
+
+def _objects(value: Json) -> Iterator[dict[str, Json]]:
     level = [value]
     while level:
         found = level.pop()
         if isinstance(found, dict):
-            if key in found:
-                yield found[key]
+            yield found
             level += found.values()
         elif isinstance(found, list):
             level += found
@@ -182,23 +209,6 @@ async def _run(
         return shown
 
 
-def tell(run_id: str, events: Sequence[Event]) -> None:
-    """Write a line for each event that ends or starts something."""
-    for event in events:
-        word = _LINES.get(event.type)
-        if word is not None:
-            sys.stderr.write(f"{word:<6} {event.step_id}{_remark(event.payload or {})}\n")
-
-
-def _remark(payload: dict[str, Json]) -> str:
-    """Return what there is to say beside the name of the step: why it failed, or how long it took."""
-    if payload.get("error"):
-        sentence, picture = apart(str(payload["error"]))
-        code = f"[{payload['code']}] " if payload.get("code") else ""
-        return f"  {code}{shorten(sentence, 300)}{picture}"
-    return f"  {payload['duration_ms']} ms" if payload.get("duration_ms") is not None else ""
-
-
 def _answerable(result: dict[str, Json], answers: dict[str, str]) -> str | None:
     asked = (decision["step_id"] for decision in result.get("pending_decisions") or ())
     return next((step_id for step_id in asked if step_id in answers), None)
@@ -210,35 +220,6 @@ def _asked(result: dict[str, Json], step_id: str) -> str | None:
     return next((d.get("target_agent_id") for d in decisions if d["step_id"] == step_id), None)
 
 
-def render(result: dict[str, Json]) -> str:
-    """Return a result as a table of steps, the output or error, and the status."""
-    rows = [
-        (step_id, step["status"], _milliseconds(step), shorten(_outcome(step)))
-        for step_id, step in (result.get("steps") or {}).items()
-    ]
-    parts = [table(("STEP", "STATUS", "MS", "RESULT"), rows)] if rows else []
-    if result.get("output") is not None:
-        parts.append(f"output: {shorten(result['output'], 2000)}")
-    if result.get("error"):
-        parts.append(f"error: {Failure.from_json(result['error'])}")
-    parts.append(f"{result['status']} ({result['workflow_id']})")
-    return "\n".join(parts)
-
-
-def _outcome(step: dict[str, Any]) -> Json:
-    error = step.get("error")
-    if not isinstance(error, dict):
-        return step.get("output", "")
-    sentence, _ = apart(str(error.get("message")))
-    return f"[{error.get('code')}] {sentence}"
-
-
-def _milliseconds(step: dict[str, Any]) -> str:
-    """Return how long a step took; an answer leaves out what is less than one millisecond."""
-    ran = step["status"] in _RAN or step.get("ignored")
-    return str(step.get("duration_ms", 0 if ran else ""))
-
-
 def how_to_answer(result: dict[str, Json], args: argparse.Namespace) -> str:
     """Return the open questions and the words that answer them."""
     lines: list[str] = []
@@ -246,7 +227,7 @@ def how_to_answer(result: dict[str, Json], args: argparse.Namespace) -> str:
         context = decision.get("context") or {}
         choices = [option["id"] for option in decision.get("options") or ()]
         question = context.get("prompt_context") or context.get("prompt") or "a decision"
-        lines.append(f"{decision['step_id']} asks: {question}")
+        lines.append(f"{decision['step_id']} asks: {readable_text(str(question))}")
         lines.append(f"  choices: {', '.join(choices) or 'any text'}")
         choice = choices[0] if choices else "TEXT"
         lines.append(f"  answer:  opcode run {args.file} ... --decide {decision['step_id']}={choice}")
