@@ -104,6 +104,7 @@ REFUSED: list[tuple[Json, str]] = [
     ("${{steps.nobody.output}}", "the id of a step"), ("${{steps.e.output}}", "itself"), ("${{inputs" + ".a" * 33 + "}}", "32 accessors"),
     ("${{inputs.a}}" * 1001, "1000 references"), ("${{" * 10_000, "expected }}"), ("${{inputs.a " * 10_000, "expected }}"),
     ({"${{": 1}, "expected }}"), ({"${{foo.bar}}": 1}, "unknown namespace"), ([[[["${{"]]]], "expected }}"),
+    ("${{workflow.nope}}", "expected a field of workflow, found 'nope'"), ("${{workflow.__dict__}}", "found '__dict__'"),
 ]  # fmt: skip
 
 #: Templates that lead nowhere in this run: the code the step fails with, and a part of what is said.
@@ -115,8 +116,7 @@ FAILS: list[tuple[Json, str, str]] = [
     ("${{steps.s.list[-3]}}", "INTERPOLATION_ERROR", "no index"), ("${{steps.s.list.x}}", "INTERPOLATION_ERROR", "no index"),
     ("${{steps.s.list.__len__}}", "INTERPOLATION_ERROR", "no index"), ("${{steps.s.text.__class__}}", "INTERPOLATION_ERROR", "no object"),
     ("${{steps.s.text.format}}", "INTERPOLATION_ERROR", "no object"), ("${{inputs.__class__}}", "INTERPOLATION_ERROR", "no '__class__'"),
-    ("${{steps.s.toString}}", "INTERPOLATION_ERROR", "no 'toString'"), ("${{workflow.nope}}", "INTERPOLATION_ERROR", "no 'nope'"),
-    ("${{workflow.__dict__}}", "INTERPOLATION_ERROR", "no '__dict__'"), ("${{context.nope}}", "INTERPOLATION_ERROR", "no 'nope'"),
+    ("${{steps.s.toString}}", "INTERPOLATION_ERROR", "no 'toString'"), ("${{context.nope}}", "INTERPOLATION_ERROR", "no 'nope'"),
     ("${{steps.s.headers.x-z}}", "INTERPOLATION_ERROR", "no 'x-z'"), ("${{secrets.NONE}}", "INTERPOLATION_ERROR", "'NONE' cannot be used"),
     ("${{secrets.P.x}}", "INTERPOLATION_ERROR", "'P.x' cannot be used"), ("${{secrets['p']}}", "INTERPOLATION_ERROR", "'p' cannot be used"),
     ({"${{inputs.a}}": 1, "A": 2}, "VALIDATION_ERROR", "'A' appears twice"),

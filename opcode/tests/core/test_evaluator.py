@@ -66,6 +66,18 @@ def test_inputs_are_found_also_as_the_end_of_a_range(text, inputs):
     assert (found.roots, found.inputs) == ({"inputs"}, inputs)
 
 
+@pytest.mark.parametrize(
+    ("text", "dotted"),
+    [
+        ("workflow.run_id + workflow['nmae'] + iter.workflow.x", False),
+        ('.workflow.run_id, .workflow["nmae"], .a.workflow.x', True),
+    ],
+)
+def test_the_fields_of_the_workflow_are_found(text, dotted):
+    found = find_references(text, dotted=dotted)
+    assert (found.workflow, found.inputs) == ({"run_id", "nmae"}, set())
+
+
 @pytest.mark.parametrize("text", ["x.steps.a", "x . steps.a", "x?.steps.a", "x.\n  steps.a", "a.inputs.b.context"])
 def test_a_name_behind_a_dot_is_a_field(text):
     assert find_references(text) == References()

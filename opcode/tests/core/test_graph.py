@@ -49,7 +49,7 @@ def test_a_param_that_holds_program_text_is_read_like_an_expression() -> None:
         {"id": "b", "action": "noop", "params": {"code": "steps.a.n + 1", "text": "steps.c.n"}},
         step("c"),
     ]
-    assert Graph.of(steps, TYPES, lambda action: ["code"]).implicit == {"b": ("a",)}
+    assert Graph.of(steps, TYPES, lambda action: {"code": "expr"}).implicit == {"b": ("a",)}
     assert Graph.of(steps, TYPES).implicit == {}
 
 

@@ -169,6 +169,15 @@ def test_nothing_but_accessors_may_follow(text):
     assert caught.value.details["expression"]
 
 
+def test_what_may_follow_is_listed_whole():
+    with pytest.raises(InterpolationError) as caught:
+        read_reference("inputs.a | upper")
+    assert (
+        "only .name, [n] and ['name'] may follow, and at the end ?? with a default, | text or | json;"
+        in caught.value.message
+    )
+
+
 def test_a_path_has_a_limited_length():
     assert len(read_reference("inputs" + ".a" * MAX_ACCESSORS).path) == MAX_ACCESSORS
     with pytest.raises(InterpolationError, match=f"at most {MAX_ACCESSORS} accessors"):

@@ -65,6 +65,15 @@ def test_a_late_result_does_not_change_a_cancelled_run_and_a_second_cancel_is_si
     assert found.outcome().error["message"] == "cancelled by signal"
 
 
+def test_a_cancelled_run_cannot_be_repeated_though_its_code_is_retryable_and_says_what_can_be_done() -> None:
+    found = run(ask())
+    found.signal("cancel")
+    assert found.outcome().error["retryable"] is True
+    for override in ("retry", "skip"):
+        text = f"{override} is impossible: the workflow is cancelled and stays so; start a new run instead$"
+        refuses(found, ConflictError, text, override, "ask")
+
+
 def test_a_run_that_ended_otherwise_cannot_be_cancelled() -> None:
     refuses(run(echo("a")), ConflictError, "cancel is impossible", "cancel")
     refuses(run(echo("a"), results={"a": fails()}), ConflictError, "cancel is impossible", "cancel")

@@ -40,8 +40,13 @@ def test_an_output_field_that_is_not_declared_is_a_warning(vocabulary: RegistryV
     assert [issue.did_you_mean for issue in report.warnings] == ["uuid"]
 
 
-@pytest.mark.parametrize(("text", "ok"), [("1 +", False), ("1 + 2", True), ("1 + ${{inputs.x}} +", True)])
-def test_a_constant_expression_is_compiled(vocabulary: RegistryVocabulary, text: str, ok: bool) -> None:
+@pytest.mark.parametrize(
+    ("text", "ok"),
+    [("1 +", False), ("1 + 2", True), ("1 + ${{inputs.x}} +", False), ("'${{inputs.x}}' +", True)],
+)
+def test_an_expression_is_compiled_unless_a_value_is_in_its_quotes(
+    vocabulary: RegistryVocabulary, text: str, ok: bool
+) -> None:
     report = check(vocabulary, {"id": "a", "action": "expr.eval", "params": {"expression": text}})
     assert [issue.path for issue in report.errors] == ([] if ok else ["steps[0].params.expression"])
 

@@ -24,6 +24,10 @@ from opcode_kernel import ExpressionError
         ("upper(inputs.x)", "for more use a step with expr.eval"),
         ("inputs.a - b", "the variables are steps, inputs, workflow, context, iter"),
         ("inputs.l[0]-b", "the variables are steps, inputs, workflow, context, iter"),
+        ("step.b.status == 2", "; did you mean steps.b.status?\n"),
+        ("true && input.n > 1", "; did you mean inputs.n?\n"),
+        ("Steps['b'].ok", "; did you mean steps?\n"),
+        ("input == 1", "write inputs.input for an input"),
     ],
 )
 def test_a_text_that_does_not_compile_is_answered_with_the_right_spelling(cel, text, hint):

@@ -56,7 +56,7 @@ def check_place(error, text: str, place: str, message: str) -> None:
     line, column = map(int, place.split(":"))
     assert (error.details["line"], error.details["column"]) == (line, column)
     first, shown, caret = error.message.rsplit("\n", 2)
-    assert first == f"{message} at line {line}, column {column}"
+    assert first == f"{message}, at line {line}, column {column}"
     assert caret == " | " + "." * (min(column, 51) - 1) + "^"
     if "\n" not in text:
         assert shown == " | " + text[max(0, column - 51) : column + 59].replace("\t", " ")

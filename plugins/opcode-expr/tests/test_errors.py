@@ -8,14 +8,14 @@ PARTS = [SECRET[at : at + 12] for at in range(0, len(SECRET) - 12, 4)]
 
 def test_the_caret_stands_under_the_mistake(failure):
     error = failure("let a = 1;\na +\t)")
-    assert error.message == 'expected a value, found ")" at line 2, column 5\n | a + )\n | ....^'
+    assert error.message == 'expected a value, found ")", at line 2, column 5\n | a + )\n | ....^'
     assert (error.details["line"], error.details["column"]) == (2, 5)
 
 
 def test_the_caret_stands_under_what_failed(failure):
     error = failure("let xs = data.rows;\nmap(xs, .price * .count)", data={"rows": [{"price": 2, "count": "x"}]})
     assert error.message == (
-        "operator * cannot be applied to int and string at line 2, column 16\n"
+        "operator * cannot be applied to int and string, at line 2, column 16\n"
         " | map(xs, .price * .count)\n"
         " | ...............^"
     )

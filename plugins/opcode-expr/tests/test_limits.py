@@ -41,7 +41,7 @@ def test_a_program_that_goes_on_is_stopped_within_a_second(failure):
 
 def test_an_integer_too_long_to_read_is_reported_in_our_own_words(failure):
     message = failure("fromJSON(repeat('9', 5000))").message
-    assert message.startswith("fromJSON expected JSON: an integer has too many digits at line 1")
+    assert message.startswith("fromJSON expected JSON: an integer has too many digits, at line 1")
 
 
 @pytest.mark.parametrize("text", ["data", "toJSON(data)", "string(data)", "data == [[data]]", "min(data)"])

@@ -31,3 +31,8 @@ def test_references_are_what_the_program_reads(text, roots, steps, inputs, all_s
     assert found.steps == steps
     assert found.inputs == inputs
     assert found.all_steps is all_steps
+
+
+def test_the_fields_of_the_workflow_are_named():
+    text = "[workflow.run_id, workflow['naem'], (workflow)?.name.x, inputs.workflow.no, 'workflow.no']"
+    assert ExprEvaluator().compile(text).references.workflow == {"run_id", "naem", "name"}

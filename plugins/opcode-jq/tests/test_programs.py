@@ -138,6 +138,13 @@ def test_everything_counts_as_read_when_that_cannot_be_told(jq, text):
     assert found.roots == {"steps", "inputs", "workflow", "context", "loop"}
 
 
+@pytest.mark.parametrize(
+    "text", [".workflow.name", ".workflow.name | length", '[.workflow["name"]] + [.inputs.workflow.x]']
+)
+def test_the_fields_of_the_workflow_are_named(jq, text):
+    assert jq.compile(text).references.workflow == {"name"}
+
+
 def test_a_name_with_a_hyphen_is_answered_with_the_right_spelling(jq):
     with pytest.raises(ExpressionError, match=r"written as in \.steps\[\"a-b\"\]"):
         jq.compile(".steps.fetch-data.body[]")

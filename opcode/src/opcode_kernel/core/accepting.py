@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core.messages import Signal
-from opcode_kernel.core.node import Node
+from opcode_kernel.core.node import CANCELLED, Node
 from opcode_kernel.errors import ConflictError, DefinitionError, Json
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ def received(run: Run, signal: Signal, node: Node | None, private: dict[str, Jso
 def conflict(run: Run, what: str) -> ConflictError:
     """Return the refusal of what the status of the run does not allow."""
     status = run.state.status
+    # The code CANCELLED counts as retryable: the same may succeed another time, but never in this run.
+    remedy = " and stays so; start a new run instead" if status == CANCELLED else ""
     return ConflictError(
-        f"{what} is impossible: the workflow is {status}", details={"workflow_id": run.state.run_id, "status": status}
+        f"{what} is impossible: the workflow is {status}{remedy}",
+        details={"workflow_id": run.state.run_id, "status": status},
     )
 
 

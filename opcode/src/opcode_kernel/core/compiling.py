@@ -87,7 +87,8 @@ class _PlanCompiler:
 
     def root(self, raw: list[Json], steps: tuple[Step, ...]) -> BlockPlan:
         actions = self.vocabulary.actions
-        graph = Graph.of(raw, self.vocabulary.step_types, lambda name: getattr(actions.get(name), "bound", ()))
+        programs = lambda name: dict.fromkeys(getattr(actions.get(name), "bound", ()), "expr")  # noqa: E731
+        graph = Graph.of(raw, self.vocabulary.step_types, programs)
         plans = [self._step(step, index) for index, step in enumerate(steps)]
         index = {step.id: position for position, step in enumerate(steps)}
         dependents: list[list[int]] = [[] for _ in plans]

@@ -20,7 +20,7 @@ ROOTS = ("steps", "inputs", "workflow", "context", "iter", "loop")
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What an expression reads: root names, and for `steps` the ids with the first field read of each.
+    """What an expression reads: root names, for `steps` the ids with the first field read of each, and names of others.
 
     `all_steps` is true when the text uses `steps` in a way that cannot be narrowed, such as `steps[inputs.name]`.
     """
@@ -29,6 +29,8 @@ class References:
     steps: Mapping[str, frozenset[str]] = field(default_factory=dict)
     inputs: frozenset[str] = frozenset()
     all_steps: bool = False
+    #: The fields of `workflow`, as far as they are spelt out.
+    workflow: frozenset[str] = frozenset()
 
 
 class Program(Protocol):
@@ -99,6 +101,7 @@ def find_references(text: str, *, dotted: bool = False) -> References:
     roots: set[str] = set()
     steps: dict[str, set[str]] = {}
     inputs: set[str] = set()
+    workflow: set[str] = set()
     all_steps = False
     for match in _names(text, dotted=dotted):
         root = match[0]
@@ -113,11 +116,12 @@ def find_references(text: str, *, dotted: bool = False) -> References:
             else:
                 field_name = _accessed(_ACCESS.match(text, first.end()))
                 steps.setdefault(name, set()).add(field_name or "")
-        elif root == "inputs" and name is not None:
-            inputs.add(name)
+        elif root in ("inputs", "workflow") and name is not None:
+            (inputs if root == "inputs" else workflow).add(name)
     return References(
-        frozenset(roots), {name: frozenset(fields) for name, fields in steps.items()}, frozenset(inputs), all_steps
-    )
+        frozenset(roots), {name: frozenset(fields) for name, fields in steps.items()}, frozenset(inputs), all_steps,
+        frozenset(workflow),
+    )  # fmt: skip
 
 
 def _names(text: str, *, dotted: bool) -> Iterator[re.Match[str]]:

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from opcode_kernel.core.names import Names
 from opcode_kernel.core.ordering import components, cycles, topological_order
-from opcode_kernel.core.reading import Names, Reader
+from opcode_kernel.core.reading import Reader
 from opcode_kernel.core.step_type import StepType
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.errors import Json
 
 Edges = Mapping[str, tuple[str, ...]]
-Programs = Callable[[str], Iterable[str]]
+Programs = Callable[[str], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +51,16 @@ class Graph:
         return (*self.explicit.get(step_id, ()), *self.implicit.get(step_id, ()))
 
     @classmethod
-    def of(cls, steps: Json, step_types: Mapping[str, StepType], programs: Programs = lambda _: ()) -> Graph:
+    def of(cls, steps: Json, step_types: Mapping[str, StepType], programs: Programs = lambda _: {}) -> Graph:
         """Build the graph of raw top-level steps; what is not a step is ignored.
 
-        `programs` tells which params of an action hold program text, which reads steps as other expressions do.
+        `programs` tells which params of an action hold program text, and in which language: it reads steps as other
+        expressions do.
         """
         return cls.of_tree(Tree({"steps": steps}, step_types), programs)
 
     @classmethod
-    def of_tree(cls, tree: Tree, programs: Programs = lambda _: (), templates: dict[str, Names] | None = None) -> Graph:
+    def of_tree(cls, tree: Tree, programs: Programs = lambda _: {}, templates: dict[str, Names] | None = None) -> Graph:
         """Build the graph of a tree that exists already, and of which some `templates` were read already."""
         return _Builder(tree, Reader(programs=programs, templates=templates)).build()
 

@@ -6,44 +6,21 @@ Used by validation, which checks the names, and by the graph, which turns them i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from opcode_kernel.core.definition import json_list, unwrapped
-from opcode_kernel.core.evaluator import Evaluator, References, find_references
-from opcode_kernel.core.interpolation import compile_template
+from opcode_kernel.core.evaluator import Evaluator, find_references
+from opcode_kernel.core.names import Names, expression_names, joined, template_names
 from opcode_kernel.core.place import Place, locate
-from opcode_kernel.core.references import is_computed
-from opcode_kernel.core.remarks import Remark, computed, foreign, loop_field, namespaces, parents_of
+from opcode_kernel.core.references import split_tokens
+from opcode_kernel.core.remarks import Remark
 from opcode_kernel.core.respelling import ROOTS, respelt
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.errors import Json, OpcodeError
 
-_LOOP = re.compile(r"\b(?:iter|loop)\b")
-#: A comprehension variable called like the loop variables hides them: `xs.map(iter, iter.id)`.
-_BOUND = re.compile(r"\(\s*(?:iter|loop)\s*,")
-
-_LINK = re.compile(r"""\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*('[^'\\]*'|"[^"\\]*"|\d+)\s*\])""")
-_CHAIN = re.compile(
-    r"""(?<![\w.$'"])steps(?P<chain>(?:\s*(?:\.\s*[A-Za-z_]\w*|\[\s*(?:'[^'\\]*'|"[^"\\]*"|\d+)\s*\]))+)\s*(?P<call>\()?"""
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What one text mentions. For `steps`, the value tells whether every mention has a default."""
-
-    steps: dict[str, bool] = field(default_factory=dict)
-    #: Input names, each with the spelling that counts as one literal key (`my.dotted.key`).
-    inputs: dict[str, str] = field(default_factory=dict)
-    namespaces: frozenset[str] = frozenset()
-    #: How many loops around the slot are needed.
-    loops: int = 0
-    #: What is read of steps: the id and the accessors after it.
-    paths: tuple[tuple[str | int, ...], ...] = ()
-    #: Why the text does not compile.
-    problem: str | None = None
-    remarks: tuple[Remark, ...] = ()
+#: A path as only jq writes it: it begins with its dot.
+_JQ = re.compile(r"""(?:\A|[\[({|,;:+*/=<>-])\s*\.[A-Za-z_"\[]""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +44,11 @@ class Reader:
     """
 
     def __init__(
-        self, evaluators: Mapping[str, Evaluator] | None = None, programs: Callable[[str], Iterable[str]] = lambda _: (),
-        templates: dict[str, Names] | None = None,
+        self, evaluators: Mapping[str, Evaluator] | None = None,
+        programs: Callable[[str], Mapping[str, str]] = lambda _: {}, templates: dict[str, Names] | None = None,
     ) -> None:  # fmt: skip
         self._evaluators = evaluators
-        #: The params of an action that hold program text.
+        #: The params of an action that hold program text, each with its language.
         self._programs = programs
         self._known: dict[tuple[str, str], Names] = {}
         #: What templates read, by their text; readers of the same definition may share it.
@@ -92,9 +69,9 @@ class Reader:
         if node.step_type.name == "action" and isinstance(node.raw.get("params"), dict):
             yield from self.of_value(node.place.key("params"), node.raw["params"], node)
             action = node.raw.get("action")
-            for name in self._programs(action) if isinstance(action, str) else ():
+            for name, language in self._programs(action).items() if isinstance(action, str) else ():
                 if isinstance(text := node.raw["params"].get(name), str):
-                    yield Reading(node.place.key("params").key(name), text, self._names("expr", text), node)
+                    yield from self._of_program(node.place.key("params").key(name), text, language, node)
         config = node.config
         place = node.place.key("config")
         for slot in node.step_type.slots(config) if config else ():
@@ -104,6 +81,13 @@ class Reader:
             else:
                 names = self._names(slot.language, slot.value)
                 yield Reading(here, slot.value, names, node, slot.own_iteration, slot.secrets)
+
+    def _of_program(self, place: Place, text: str, language: str, node: StepNode) -> Iterator[Reading]:
+        """Yield what a program reads by itself: its references are read with the params, its mistakes with the action."""
+        source = _with_variables(text)
+        names = self._names(language, source) if source.strip() else None
+        if names is not None and names.problem is None:
+            yield Reading(place, text, names, node)
 
     def of_value(
         self, place: Place, value: Json, node: StepNode | None = None, *, secrets: bool = True
@@ -127,7 +111,7 @@ class Reader:
         if language == "template":
             names = self.templates.get(text)
             if names is None:
-                names = self.templates[text] = _template_names(text)
+                names = self.templates[text] = template_names(text)
             return names
         known = self._known.get((language, text))
         if known is None:
@@ -138,7 +122,7 @@ class Reader:
     def _over_names(self, text: str) -> Names:
         """Apply the rule of `over`: a reference, jq after a leading dot, a JSON array, CEL, and at last jq."""
         if "${{" in text:
-            names = _template_names(text)
+            names = template_names(text)
             inner = unwrapped(text) or ""
             if names.problem is None or inner == text:
                 return names
@@ -149,22 +133,26 @@ class Reader:
         if json_list(text) is not None:
             return Names()
         if self._evaluators is None:
-            return _expression_names(text, _joined(find_references(text), find_references(text, dotted=True)))
+            return expression_names("over", text, joined(find_references(text), find_references(text, dotted=True)))
         names = self._expression_names("cel", text)
         if names.problem is not None and "jq" in self._evaluators:
             other = self._expression_names("jq", text)
-            return other if other.problem is None else names
+            if other.problem is None:
+                return other
+            if _JQ.search(text):
+                jq = other.problem.partition("\n")[0]
+                return replace(names, problem=f"this is neither jq nor CEL; {jq}; {names.problem}")
         return names
 
     def _expression_names(self, language: str, text: str) -> Names:
         text = unwrapped(text) or ""
         if self._evaluators is None:
-            return _expression_names(text, find_references(text, dotted=language == "jq"))
+            return expression_names(language, text, find_references(text, dotted=language == "jq"))
         evaluator = self._evaluators.get(language)
         if evaluator is None:
             return Names(problem=f"expected the expression language {language}, found no plugin that offers it")
         try:
-            return _expression_names(text, evaluator.compile(text).references)
+            return expression_names(language, text, evaluator.compile(text).references)
         except OpcodeError as error:
             hint = "; inside an expression write inputs.name without ${{ }}" if "${" in text or "{{" in text else ""
             if language == "cel" and re.search(r"\bloop\s*\.", text) and "iter.item" not in error.message:
@@ -186,50 +174,14 @@ def _respelt(evaluator: Evaluator, text: str) -> tuple[Remark, ...]:
     return (Remark("", did_you_mean=meant, repairs=((text, repaired),)),) if roots <= set(ROOTS) else ()
 
 
-def _expression_names(text: str, references: References) -> Names:
-    # A language that cannot tell what a program reads names every root; the loop is meant only where it is spelt out.
-    loops = bool(references.roots & {"iter", "loop"}) and bool(_LOOP.search(text)) and not _BOUND.search(text)
-    inputs = {name: name for name in references.inputs}
-    paths = tuple(_paths(text)) if references.steps else ()
-    return Names(dict.fromkeys(references.steps, False), inputs, references.roots, int(loops), paths)
-
-
-def _paths(text: str) -> Iterator[tuple[str, ...]]:
-    """Yield what an expression reads of steps, as far as it is spelt out; a call at the end is no field."""
-    for match in _CHAIN.finditer(text):
-        accessors = [name or quoted.strip("'\"") for name, quoted in _LINK.findall(match["chain"])]
-        yield tuple(accessors[:-1] if match["call"] else accessors)
-
-
-def _joined(first: References, second: References) -> References:
-    return References(first.roots | second.roots, {**first.steps, **second.steps}, first.inputs | second.inputs)
-
-
-def _template_names(text: str) -> Names:
+def _with_variables(text: str) -> str:
+    """Return a program with a variable for each reference; quotes around one do not matter to what else is read."""
+    if "${{" not in text:
+        return text
     try:
-        references = compile_template(text).references
-    except OpcodeError as error:
-        return Names(problem=error.message, remarks=tuple(namespaces(text)))
-    steps: dict[str, bool] = {}
-    inputs: dict[str, str] = {}
-    paths: list[tuple[str | int, ...]] = []
-    remarks = list(foreign(text))
-    loops = 0
-    for reference in references:
-        first = str(reference.path[0]) if reference.path else ""
-        if is_computed(reference.text):
-            remarks.append(computed(reference))
-        elif reference.namespace == "steps":
-            paths.append(reference.path)
-        elif reference.namespace == "inputs":
-            inputs.setdefault(first, reference.text[len("inputs.") :])
-        if reference.namespace == "steps":
-            steps[first] = steps.get(first, True) and reference.has_default
-        elif reference.namespace == "loop":
-            loops = max(loops, 1 + parents_of(reference))
-            remarks.extend(loop_field(reference))
-    roots = frozenset(reference.namespace for reference in references)
-    return Names(steps, inputs, roots, loops, tuple(paths), remarks=tuple(remarks))
+        return "".join(part if isinstance(part, str) else "(__v)" for part in split_tokens(text))
+    except OpcodeError:  # reported with the references of the params
+        return ""
 
 
 def _may_read(value: Json) -> bool:

@@ -148,8 +148,9 @@ def _read_path(body: str, position: int, source: str) -> tuple[str | int, ...]:
         if match is None:
             hint = f"; {COMPUTE_ELSEWHERE}" if is_computed(source) else ""
             raise _refuse(
-                source, f"cannot read {body[position:][:_SHOWN]!r}: only names, [n] and ['name'] may follow{hint}"
-            )
+                source, f"cannot read {body[position:][:_SHOWN]!r}: only .name, [n] and ['name'] may follow, and at the end "
+                f"?? with a default, | text or | json{hint}",
+            )  # fmt: skip
         name, index, single, double = match.groups()
         if index is not None:
             path.append(int(index))

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from opcode_cel.evaluator import CelEvaluator
+from opcode_jq.evaluator import JqEvaluator
 from opcode_kernel.core.validation import validate
 
 NOOP = {"id": "a", "action": "noop"}
@@ -50,3 +51,25 @@ def test_loops_are_mended_too(cel) -> None:
     config = {"mode": "while", "condition": "loop.index < 3", "max_iter": 5, "body": [NOOP]}
     (issue,) = validate({"steps": [{"id": "l", "type": "loop", "config": config}]}, cel).errors
     assert (issue.did_you_mean, issue.patch[0]["value"]) == ("iter", "iter.index < 3")
+
+
+@pytest.fixture(scope="module")
+def both(cel):
+    jq = JqEvaluator()
+    yield dataclasses.replace(cel, evaluators={**cel.evaluators, "jq": jq})
+    jq.close()
+
+
+@pytest.mark.parametrize("text", ["[.inputs.rows[", "[ .inputs.rows[] | ]", "[.[] | .a"])
+def test_a_list_that_looks_like_jq_is_told_what_jq_says_of_it_first(both, text) -> None:
+    loop = {"id": "l", "type": "loop", "config": {"over": text, "body": [NOOP]}}
+    (issue,) = validate({"steps": [loop]}, both).errors
+    assert issue.message.startswith("this is neither jq nor CEL; jq: expected a valid program, found syntax error")
+    assert "; cel: line 1, column" in issue.message.partition("\n")[0]
+
+
+@pytest.mark.parametrize("text", ["inputs.rows[", "[inputs.rows .", "[1.5, inputs.", "size(inputs.a).b +"])
+def test_a_list_that_looks_like_cel_is_told_what_cel_says_alone(both, text) -> None:
+    loop = {"id": "l", "type": "loop", "config": {"over": text, "body": [NOOP]}}
+    (issue,) = validate({"steps": [loop]}, both).errors
+    assert issue.message.startswith("cel: line 1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from opcode_cel.library import FUNCTIONS, METHODS
 from opcode_cel.shape import MACROS
@@ -64,6 +65,10 @@ def advice(problem: str, offset: int, tokens: Sequence[Token]) -> tuple[str, int
         return _function(undeclared[2]), start
     if at > 2 and tokens[at - 3].text == "." and "-" in (name := _with_hyphens(tokens, at - 2)):
         return f"; a name with hyphens is written ['{name}']", start
+    if at + 1 < len(tokens) and tokens[at + 1].text in (".", "["):
+        near = get_close_matches(undeclared[2].lower()[:64], VARIABLES, 1, 0.75)
+        if near and undeclared[2] not in _WORDS:
+            return f"; did you mean {near[0]}{_fields(tokens, at + 1)}?", start
     return _variable(undeclared[1], undeclared[2]), start
 
 
@@ -114,6 +119,14 @@ def _expected(names: str) -> str:
 
 def _found(text: str) -> str:
     return "the end of the text" if text == _END else text.strip()[:40] or "a blank"
+
+
+def _fields(tokens: Sequence[Token], at: int) -> str:
+    """Return the fields that follow a name with dots, as they are written."""
+    end = at
+    while end + 1 < len(tokens) and tokens[end].text == "." and tokens[end + 1].kind == "word":
+        end += 2
+    return "".join(token.text for token in tokens[at:end])
 
 
 def _with_hyphens(tokens: Sequence[Token], at: int) -> str:

@@ -79,7 +79,7 @@ def _access(node: Access) -> Closure:
     base, links = node.base, node.links
     if all(link.what == "field" and not link.optional for link in links):
         if isinstance(base, Name) and base.name != "$env":
-            return paths.path(paths.owner(base.name, _absent(base.name), links[0]), links)
+            return paths.path(paths.owner(base.name, _absent(base.name), links[0]), links, base.name)
         return paths.path(compile_node(base), links)
     steps = [
         (link, paths.step(link, [None if each is None else compile_node(each) for each in link.nodes]))

@@ -100,7 +100,7 @@ def _error(text: str, message: str, at: int, code: str) -> ExpressionError:
     details: dict[str, Json] = {"expression": excerpt(text, _SHOWN)}
     if at >= 0:
         line, column, picture = locate(text, at)
-        message = f"{message} at line {line}, column {column}\n{picture}"
+        message = f"{message}, at line {line}, column {column}\n{picture}"
         details |= {"line": line, "column": column}
     return ExpressionError(clean(message), code=code, details=details)
 

@@ -10,21 +10,24 @@ from opcode_expr.faults import TROUBLE, Fault, fault_of
 from opcode_expr.loops import Closure, Frame
 from opcode_expr.nodes import Link
 from opcode_expr.references import RESERVED
-from opcode_expr.suggest import no_variable
+from opcode_expr.suggest import no_member, no_variable
 
 #: A compiled link: from the frame and the value it hangs on to what it leads to.
 Step = Callable[[Frame, Any], Any]
 
 
-def path(base: Closure, links: list[Link]) -> Closure:
-    """`base.a.b`: plain fields, the common case."""
+def path(base: Closure, links: list[Link], variable: str = "") -> Closure:
+    """`base.a.b`: plain fields, the common case. `variable` is what the base is, if it is one."""
     names = [(link.name, link.at) for link in links]
     if len(names) > 1:
 
         def run(f: Frame) -> Any:
             value = base(f)
-            for name, at in names:
-                value = value.get(name) if type(value) is dict else field(value, name, at)
+            try:
+                for name, at in names:
+                    value = value.get(name) if type(value) is dict else field(value, name, at)
+            except Fault as fault:
+                raise Fault(f"{fault}{no_member(f[0], variable, names[0][0])}", fault.at) from None
             return value
 
         return run
@@ -60,6 +63,7 @@ def _explained(fault: Fault, scope: Mapping[str, Any], variable: str) -> Fault:
 def access(base: Closure, links: list[tuple[Link, Step]], variable: str | None) -> Closure:
     """Any access; nil before an optional link ends it. `variable` is what the base is, if it is one."""
     steps = [(link.optional, step, link.at) for link, step in links]
+    member = links[0][0].name if links[0][0].what == "field" else None
 
     def run(f: Frame) -> Any:
         value = first = base(f)
@@ -74,6 +78,8 @@ def access(base: Closure, links: list[tuple[Link, Step]], variable: str | None) 
                 fault = fault_of(error, at)
                 if is_ours and variable and first is None:
                     fault = _explained(fault, f[0], variable)
+                elif is_ours and variable and member is not None and value is None:
+                    fault = Fault(f"{fault}{no_member(f[0], variable, member)}", fault.at)
                 raise fault from None
         return value
 

@@ -21,6 +21,7 @@ def collect(names: Sequence[Name]) -> References:
     roots: set[str] = set()
     steps: dict[str, set[str]] = {}
     inputs: set[str] = set()
+    workflow: set[str] = set()
     all_steps = False
     for name in names:
         first, second = _fields(name.access)
@@ -39,11 +40,17 @@ def collect(names: Sequence[Name]) -> References:
                 inputs.add(first)
         elif name.name in ROOTS:
             roots.add(name.name)
+            if name.name == "workflow" and first is not None:
+                workflow.add(first)
         elif name.name not in RESERVED:
             roots.add("inputs")
             inputs.add(name.name)
     return References(
-        frozenset(roots), {step: frozenset(fields) for step, fields in steps.items()}, frozenset(inputs), all_steps
+        frozenset(roots),
+        {step: frozenset(fields) for step, fields in steps.items()},
+        frozenset(inputs),
+        all_steps,
+        frozenset(workflow),
     )
 
 

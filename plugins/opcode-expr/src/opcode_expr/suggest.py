@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
+from typing import Any
 
 from opcode_expr.faults import shown
 
@@ -13,22 +14,36 @@ _LOOKED_AT = 200
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return `, did you mean ...`, or nothing when no known name is near.
+    """Return ` (did you mean ...?)`, or nothing when no known name is near.
 
     >>> closest("fliter", ["filter", "find"])
-    ', did you mean filter'
+    ' (did you mean filter?)'
     """
     near = difflib.get_close_matches(name[:64], known, 1)
-    return f", did you mean {near[0]}" if near else ""
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def no_variable(name: str, known: Iterable[str]) -> str:
     """Return what to add to a message about a nil that came from a variable the scope does not have.
 
     >>> no_variable("stpes", ["steps", "inputs"])
-    '; there is no variable "stpes", did you mean steps'
+    '; there is no variable "stpes" (did you mean steps?)'
     """
     return f"; there is no variable {shown(name)}{closest(name, islice(known, _LOOKED_AT))}"
+
+
+def no_member(scope: Mapping[str, Any], variable: str, name: str) -> str:
+    """Return what to add to a message about a nil that came from a step or an input that is not there, else nothing.
+
+    >>> no_member({"inputs": {"url": 1}}, "inputs", "ulr")
+    '; there is no input "ulr" (did you mean url?)'
+    """
+    members = scope.get(variable) or {}
+    if variable not in ("steps", "inputs") or not isinstance(members, Mapping) or name in members:
+        return ""
+    if variable == "steps":  # the scope holds none but those that are named and have run
+        return f"; there is no step {shown(name)} that has run"
+    return f"; there is no input {shown(name)}{closest(name, islice(members, _LOOKED_AT))}"
 
 
 def arguments(low: int, high: int) -> str:

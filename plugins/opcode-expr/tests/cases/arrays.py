@@ -239,8 +239,8 @@ REFUSED = [
     ('median()', '1:1', 'expected at least 1 argument for median, found 0'),
     ('get(ns)', '1:1', 'expected 2 arguments for get, found 1'),
     ('get()', '1:1', 'expected 2 arguments for get, found 0'),
-    ('lenn(ns)', '1:1', 'unknown function "lenn", did you mean len'),
-    ('Len(ns)', '1:1', 'unknown function "Len", did you mean len'),
+    ('lenn(ns)', '1:1', 'unknown function "lenn" (did you mean len?)'),
+    ('Len(ns)', '1:1', 'unknown function "Len" (did you mean len?)'),
     ('size(ns)', '1:1', 'unknown function "size"'),
     ('push(ns, 1)', '1:1', 'unknown function "push"'),
 ]  # fmt: skip

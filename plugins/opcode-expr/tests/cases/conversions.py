@@ -159,7 +159,7 @@ REFUSED = [
     ('fromJSON()', '1:1', 'expected 1 argument for fromJSON, found 0'),
     ('toBase64()', '1:1', 'expected 1 argument for toBase64, found 0'),
     ('fromBase64("a", "b")', '1:1', 'expected 1 argument for fromBase64, found 2'),
-    ('toString(1)', '1:1', 'unknown function "toString", did you mean string'),
-    ('str(1)', '1:1', 'unknown function "str", did you mean string'),
+    ('toString(1)', '1:1', 'unknown function "toString" (did you mean string?)'),
+    ('str(1)', '1:1', 'unknown function "str" (did you mean string?)'),
     ('bool(1)', '1:1', 'unknown function "bool"'),
 ]  # fmt: skip

@@ -189,7 +189,7 @@ FAILS = [
     ('date("x", "x", "Nowhere/City")', '1:1', 'unknown time zone "Nowhere/City", expected a name such as Europe/Zurich'),
     ('date(day, n)', '1:1', 'date expected a string, found int'),
     ('date(day).Nope()', '1:11', 'time.Time has no method "Nope"'),
-    ('date(day).year()', '1:11', 'time.Time has no method "year", did you mean Year'),
+    ('date(day).year()', '1:11', 'time.Time has no method "year" (did you mean Year?)'),
     ('date(day).Year', '1:11', 'cannot read "Year" of a value of type time.Time'),
     ('date(day).Year(1)', '1:11', 'expected 0 arguments for Year, found 1'),
     ('date(day).Format()', '1:11', 'expected 1 argument for Format, found 0'),

@@ -5,7 +5,7 @@ DATA = {'x': 1,
  'été': 3,
  'a1': 4,
  'steps': {'s-1': {'ok': True}},
- 'inputs': {'n': 5, 'not': 6},
+ 'inputs': {'n': 5, 'not': 6, 'url': {'host': None}},
  '$v': 7,
  'nil_': 8}  # fmt: skip
 
@@ -51,7 +51,11 @@ HOLDS = [
 ]  # fmt: skip
 
 FAILS = [
-    ('steps.nope.ok', '1:12', 'cannot read "ok" of nil; use ?. where it may be missing'),
+    ('steps.nope.ok', '1:12', 'cannot read "ok" of nil; use ?. where it may be missing; there is no step "nope" that has run'),
+    ('steps["nope"].ok', '1:15', 'cannot read "ok" of nil; use ?. where it may be missing; there is no step "nope" that has run'),
+    ('steps?.nope[0].ok', '1:13', 'cannot read an element of nil; use ?. where it may be missing; there is no step "nope" that has run'),
+    ('inputs.ulr.host', '1:12', 'cannot read "host" of nil; use ?. where it may be missing; there is no input "ulr" (did you mean url?)'),
+    ('inputs.url.host.name', '1:17', 'cannot read "name" of nil; use ?. where it may be missing'),
     ('steps.s-1', '1:8', 'operator - cannot be applied to nil and int'),
     ('loop.item.x', '1:11', 'cannot read "x" of nil; use ?. where it may be missing'),
     ('x.y', '1:3', 'cannot read "y" of a value of type int'),

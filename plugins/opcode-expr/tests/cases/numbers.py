@@ -149,7 +149,7 @@ REFUSED = [
     ('bitnot()', '1:1', 'expected 1 argument for bitnot, found 0'),
     ('bitnot(1, 2)', '1:1', 'expected 1 argument for bitnot, found 2'),
     ('bitshl(1)', '1:1', 'expected 2 arguments for bitshl, found 1'),
-    ('sqrt(4)', '1:1', 'unknown function "sqrt", did you mean sort'),
-    ('pow(2, 3)', '1:1', 'unknown function "pow", did you mean now'),
+    ('sqrt(4)', '1:1', 'unknown function "sqrt" (did you mean sort?)'),
+    ('pow(2, 3)', '1:1', 'unknown function "pow" (did you mean now?)'),
     ('random()', '1:1', 'unknown function "random"'),
 ]  # fmt: skip

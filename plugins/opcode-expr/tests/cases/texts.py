@@ -169,6 +169,6 @@ REFUSED = [
     ('indexOf("a")', '1:1', 'expected 2 arguments for indexOf, found 1'),
     ('hasPrefix("a")', '1:1', 'expected 2 arguments for hasPrefix, found 1'),
     ('hasSuffix()', '1:1', 'expected 2 arguments for hasSuffix, found 0'),
-    ('toUpper(s)', '1:1', 'unknown function "toUpper", did you mean upper'),
-    ('substring(s, 1)', '1:1', 'unknown function "substring", did you mean string'),
+    ('toUpper(s)', '1:1', 'unknown function "toUpper" (did you mean upper?)'),
+    ('substring(s, 1)', '1:1', 'unknown function "substring" (did you mean string?)'),
 ]  # fmt: skip

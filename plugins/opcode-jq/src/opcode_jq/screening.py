@@ -47,15 +47,16 @@ def references_of(tokens: Sequence[Token], text: str) -> References:
         found = find_references(text, dotted=True)
         # the second name of the loop is a second copy of its item, so only for programs that may ask for it
         roots = frozenset(ROOTS) if "iter" in text else frozenset(ROOTS) - {"iter"}
-        return References(roots, found.steps, found.inputs, all_steps=True)
+        return References(roots, found.steps, found.inputs, all_steps=True, workflow=found.workflow)
     names = [step.key if isinstance(step.key, str) else None for step in path[:3]] + [None, None]
     root, second, third = names[:3]
     if root not in ROOTS:
         return References()
+    fields = frozenset({second} if second is not None else ())
     if root == "inputs":
-        return References(frozenset({root}), {}, frozenset({second} if second is not None else ()))
+        return References(frozenset({root}), inputs=fields)
     if root != "steps":
-        return References(frozenset({str(root)}))
+        return References(frozenset({str(root)}), workflow=fields if root == "workflow" else frozenset())
     steps = {} if second is None else {second: frozenset({third or ""})}
     return References(frozenset({root}), steps, all_steps=second is None)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from opcode_kernel.core.graph import Graph, Programs
+from opcode_kernel.core.names import Names
 from opcode_kernel.core.place import Place
-from opcode_kernel.core.reading import Names, Reading
+from opcode_kernel.core.reading import Reading
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.core.validation.issues import Issues, Patch
 

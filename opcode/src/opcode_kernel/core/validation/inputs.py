@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from opcode_kernel.core.place import Place
+from opcode_kernel.core.place import Place, Token
 from opcode_kernel.core.reading import Reader, Reading
 from opcode_kernel.core.validation.issues import Issues, Patch, shown
 from opcode_kernel.errors import Json
@@ -32,6 +32,8 @@ class InputNames:
         #: Inputs that the schema does not declare, with every text that reads them.
         self._undeclared: dict[str, list[Reading]] = {}
         self._read: set[str] = set()
+        #: What was warned of at each place before these names.
+        self._said: dict[tuple[Token, ...], list[str]] | None = None
 
     def note(self, reading: Reading) -> None:
         """Note the inputs that a text reads."""
@@ -46,6 +48,10 @@ class InputNames:
         """Report each input that the schema does not declare, once, with the patch of all texts that read it."""
         for name, readings in self._undeclared.items():
             guess = self._issues.suggest(name, lambda: sorted(self._declared or ()))
+            if guess.meant is None:
+                readings = self._unexplained(name, readings)
+                if not readings:
+                    continue
             hint = f"did you mean {guess.meant!r}?" if guess.meant else "declare it in input_schema.properties"
             pattern = rf"(\binputs\s*(?:\.\s*|\[\s*['\"])){re.escape(name)}(?![\w-])"
             patches = [self._respell(each, pattern, guess.meant) for each in readings if guess.meant and guess.sure]
@@ -55,6 +61,19 @@ class InputNames:
                 f"expected an input that input_schema declares, found {shown(name)} in {first.path}; {hint}",
                 did_you_mean=guess.meant, patch=[step for patch in patches if patch for step in patch] or None,
             )  # fmt: skip
+
+    def _unexplained(self, name: str, readings: list[Reading]) -> list[Reading]:
+        """Leave out programs in which the name stands alone if their action has warned of it: a variable may be meant."""
+        if self._said is None:
+            self._said = {}
+            for issue in self._issues.warnings:
+                self._said.setdefault(issue.place.tokens, []).append(issue.message)
+        said = self._said
+        return [
+            each
+            for each in readings
+            if name not in each.names.bare or not any(name in message for message in said.get(each.place.tokens, ()))
+        ]
 
     def defaults(self) -> None:
         """Report each default for an input that the schema does not have: refused at every start, or a misspelt one."""

@@ -92,8 +92,9 @@ def warn_unknown(place: Place, keys: Iterable[str], known: Iterable[str], issues
             )  # fmt: skip
             continue
         issues.warn(
-            place.key(key), f"the key {shown(key)} is unknown and will be ignored; known are {', '.join(names) or 'none'}"
-            " (prefix it with x- to keep it as a note)",
+            place.key(key), f"the key {shown(key)} is unknown and will be ignored; "
+            + (f"known are {', '.join(names)}" if names else "no keys are known here")
+            + " (prefix it with x- to keep it as a note)",
         )  # fmt: skip
 
 

@@ -111,5 +111,7 @@ class Suggestions:
         close = get_close_matches(name, names, n=1, cutoff=0.7) or _lengthened(name, names)
         if close:
             return Suggestion(f"did you mean {close[0]!r}?", close[0])
+        if not names:
+            return Suggestion("there are none here")
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        return Suggestion(f"known are {', '.join(names[:_LISTED]) or 'none'}{more}")
+        return Suggestion(f"known are {', '.join(names[:_LISTED])}{more}")

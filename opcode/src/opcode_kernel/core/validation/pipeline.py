@@ -39,11 +39,11 @@ def validate(
     if mended is not None:
         tree = Tree(mended, vocabulary.step_types)
         sound = check_semantics(mended, tree, vocabulary, issues)
-        reader = Reader(vocabulary.evaluators)
+        actions = frozenset(vocabulary.action_names())
+        programs = lambda name: vocabulary.programs(name) if name in actions else {}  # noqa: E731
+        reader = Reader(vocabulary.evaluators, programs)
         readings = list(reader.of_tree(tree))
         if sound.fallbacks:
-            actions = frozenset(vocabulary.action_names())
-            programs = lambda name: vocabulary.programs(name) if name in actions else ()  # noqa: E731
             check_graph(tree, readings, sound.uncertain, programs, reader.templates, issues)
         check_slots(mended, tree, readings, reader, vocabulary, input_schema, issues)
     check_schemas(vocabulary, input_schema, output_schema, triggers, issues)

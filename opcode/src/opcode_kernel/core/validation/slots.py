@@ -13,6 +13,7 @@ from opcode_kernel.core.validation.issues import Issues, Patch, replace_at, show
 from opcode_kernel.core.validation.nested import NestedSteps, how_to_read
 from opcode_kernel.core.validation.outputs import unknown_field
 from opcode_kernel.core.validation.vocabulary import Vocabulary
+from opcode_kernel.core.validation.workflow_fields import check_workflow_fields
 from opcode_kernel.errors import Json
 
 #: What the values of the workflow itself may read. Defaults and context are resolved before any step runs.
@@ -66,6 +67,7 @@ class _Slots:
                 "shown, so read secrets only in the params of an action",
             )  # fmt: skip
         self._loops(reading, node)
+        check_workflow_fields(reading, self._issues, self._respelt)
         for name, has_default in names.steps.items():
             self._step(reading, node, name, has_default)
         self._inputs.note(reading)
@@ -77,6 +79,7 @@ class _Slots:
             self._problem(reading, names.problem)
             return
         self._remarks(reading)
+        check_workflow_fields(reading, self._issues, self._respelt, started=key == "output")
         for namespace in sorted(names.namespaces - allowed):
             why = "is stored and shown" if namespace == "secrets" else "is resolved where that does not exist"
             self._issues.error(
@@ -143,7 +146,7 @@ class _Slots:
         depth = loop_depth(node) + reading.own_iteration
         if needed > depth:
             found = "none around it" if depth == 0 else f"{depth} around it"
-            self._issues.error(
+            self._add(reading)(
                 reading.place,
                 f"expected a step inside {'a loop' if needed == 1 else f'{needed} loops'}, found {found}; "
                 "loop and iter exist only in the body of a loop",
@@ -159,7 +162,7 @@ class _Slots:
             return
         elif target is node or target in node.containers():
             what = "itself" if target is node else "which contains this step"
-            self._issues.error(
+            self._add(reading)(
                 reading.place, f"expected a step that ends before this one, found {shown(name)}, {what}; it has no output "
                 "yet", code="CYCLE_DETECTED", details={"cycle": [target.id]},
             )  # fmt: skip
@@ -176,7 +179,7 @@ class _Slots:
     def _unknown(self, reading: Reading, name: str, known: Callable[[], Iterable[str]]) -> None:
         inside = self._nested.find(name)
         if inside is not None and (reading.node is None or inside is not reading.node):
-            self._issues.error(
+            self._add(reading)(
                 reading.place, f"expected the id of a step that can be seen from here, found {shown(name)}; "
                 + how_to_read(inside, reading.node),
             )  # fmt: skip
@@ -185,11 +188,15 @@ class _Slots:
             return
         guess = self._issues.suggest(name, known if "." not in name else lambda: self._nested.like(name))
         pattern = rf"(\bsteps\s*(?:\.\s*|\[\s*['\"])){re.escape(name)}(?![\w-])"
-        self._issues.error(
+        self._add(reading)(
             reading.place, f"expected the id of a step, found {shown(name)}; {guess.hint}",
             did_you_mean=guess.meant,
             patch=self._respelt(reading, pattern, guess.meant) if guess.meant and guess.sure else None,
         )  # fmt: skip
+
+    def _add(self, reading: Reading) -> Callable[..., None]:
+        """Return how to report what is not there: to a program in Expr that is nil, which it may ask for."""
+        return self._issues.warn if reading.names.language == "expr" else self._issues.error
 
     def _respelt(self, reading: Reading, pattern: str, meant: str) -> Patch | None:
         """Return the patch that puts the right word into the text, where the text shows the wrong one plainly."""
