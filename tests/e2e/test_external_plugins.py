@@ -165,6 +165,25 @@ async def test_a_plugin_is_added_used_restarted_and_removed_while_the_daemon_run
     home.end()
 
 
+def test_a_server_that_does_not_come_up_is_said_to_be_restarting_at_once_and_once_given_up_what_to_do(
+    home: Home,
+) -> None:
+    home.start()
+    words = ["--no-check", "--restart-max", "2", "--json", "--", sys.executable, "-c", "raise SystemExit('not here')"]
+    begun = time.monotonic()
+    code, out, _ = home.run("plugin", "add", "ends", *words)
+    said = json.loads(out)["server"]
+    assert (code, said["status"], time.monotonic() - begun < 10) == (1, "restarting", True)
+    assert "it said: not here; it is started again in" in said["error_message"]
+    listed = until(lambda: (row := home.json("plugin", "list")["plugins"][0])["status"] == "error" and row)
+    assert listed["error_message"].endswith("it was restarted 2 times in 600 s and is given up")
+    assert listed["remedy"] == f"to have the server try it again: kill -HUP {home.daemon}"
+    for command in ("doctor", "plugin"):
+        shown = " ".join(home.run(*([command] if command == "doctor" else [command, "list"]))[1].split())
+        assert f"and is given up; {listed['remedy']}" in shown
+    home.end()
+
+
 async def test_changes_of_the_settings_touch_only_what_changed(home: Home, tmp_path: Path) -> None:
     pids = {name: tmp_path / name for name in ("one", "two")}
     for name, file in pids.items():

@@ -8,10 +8,11 @@ from typing import Any
 
 import anyio
 import pytest
+import structlog
 from tests.conftest import Server
 
 from opcode_kernel import Engine, EngineOptions, MemoryStore, open_engine, registry_of
-from opcode_kernel.errors import DefinitionError
+from opcode_kernel.errors import DefinitionError, StoreError
 from opcode_kernel.runtime.vault import Vault, keys, open_vault
 from opcode_kernel.testing import installed_plugins
 
@@ -94,6 +95,31 @@ async def test_it_is_sent_to_the_hosts_that_are_allowed_and_to_no_other(safe: Sa
     assert [headers.get("Authorization") for _, _, headers, _ in server.asked] == [
         f"Bearer {VALUE}", None, f"Bearer {VALUE}",
     ]  # fmt: skip
+    assert await safe.uses() == [
+        ("set", "", None, None), ("resolve", "me", "good", "s"), ("resolve", "me", "bad", "s"), ("refuse", "me", "bad", "s"),
+        ("set", "", None, None), ("resolve", "me", "both", "s"),
+    ]  # fmt: skip
+
+
+async def test_a_refusal_that_cannot_be_written_down_is_logged_and_the_step_fails_as_it_would(
+    safe: Safe, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.answer("/in", {}).replace("127.0.0.1", "localhost")
+    write = safe.store.add_secret_uses
+
+    async def failing(uses: Any) -> None:
+        if any(use.action == "refuse" for use in uses):
+            raise StoreError("the disk is full")
+        await write(uses)
+
+    monkeypatch.setattr(safe.store, "add_secret_uses", failing)
+    async with safe.open() as (engine, vault):
+        await vault.set("KEY", VALUE, hosts=["127.0.0.1"])
+        with structlog.testing.capture_logs() as records:
+            step = await safe.run(engine, "t", "http.get", {"url": url, "headers": {"k": "${{secrets.KEY}}"}})
+    assert step["error"]["code"] == "PERMISSION_DENIED"
+    (record,) = [each for each in records if each["event"] == "that a secret was refused cannot be written down"]
+    assert (record["secret"], record["step_id"]) == ("KEY", "s")
 
 
 @pytest.mark.parametrize("status", [302, 307, 308])
@@ -104,6 +130,7 @@ async def test_a_redirect_does_not_take_it_to_another_host(safe: Safe, server: S
         await vault.set("KEY", VALUE, hosts=["127.0.0.1"])
         step = await safe.run(engine, "t", "http.post", {"url": url, "body": {"key": "${{secrets.KEY}}"}})
     assert step["error"]["code"] == "PERMISSION_DENIED"
+    assert (await safe.uses())[-1] == ("refuse", "me", "t", "s")
     assert [path for _, path, _, _ in server.asked] == ["/away"]
 
 
@@ -118,6 +145,8 @@ async def test_two_secrets_are_sent_only_where_both_may_go(safe: Safe, server: S
         )
         assert step["error"]["code"] == "PERMISSION_DENIED"
         assert step["error"]["details"]["secret"] == "OTHER", "the one that may not go there is named"
+        assert (await safe.store.secret_uses(name="OTHER", limit=1))[0].action == "refuse"
+        assert "refuse" not in [action for action, *_ in await safe.uses()], "the other one might have gone there"
         assert (await safe.run(engine, "u", "http.get", {"url": url, "headers": headers}))["status"] == "completed"
 
 

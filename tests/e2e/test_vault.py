@@ -168,7 +168,11 @@ async def test_a_rotation_that_is_killed_anywhere_has_happened_as_a_whole_or_not
     done = command(tmp_path, "secret", "rotate", **back)
     assert (done.returncode, done.stdout) == (
         0,
-        f"{len(SECRETS)} secrets are under the new passphrase; from now on it is OPCODE_VAULT_KEY\n",
+        (
+            f"{len(SECRETS)} secrets are under the new passphrase, and the old one opens nothing any more. Now set "
+            "OPCODE_VAULT_KEY to the new one wherever that is set, for the server and for this command, and take away "
+            "OPCODE_VAULT_KEY_NEW\n"
+        ),
     )
     assert await opened_by(tmp_path, ["old", "new"]) == ["old"]
 
@@ -294,7 +298,7 @@ async def test_a_daemon_that_was_told_of_the_new_passphrase_goes_on_after_a_rota
         await call("define", name="t", agent_id="me", definition=DEFINITION)
         assert await length_of_token(call) == 8
         done = command(tmp_path, "secret", "rotate", OPCODE_VAULT_KEY="old", OPCODE_VAULT_KEY_NEW="new")
-        assert f"the running server (pid {pid}) goes on if" in done.stderr
+        assert f"the running server (pid {pid}) keeps working if" in done.stderr
         assert await length_of_token(call) == 8
 
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from opcode_kernel.errors import VaultError
 from opcode_kernel.runtime.vault import keys, open_vault
+from opcode_kernel.runtime.vault.rotation import rotate
 
 pytestmark = pytest.mark.anyio
 
@@ -270,6 +271,30 @@ async def test_an_action_that_is_refused_a_secret_leaves_a_trace_and_did_not_run
     assert result["steps"]["use"]["error"]["details"]["cause"]["code"] == "PERMISSION_DENIED"
     assert world.ran() == []
     assert [(use.action, use.step_id) for use in await world.store.secret_uses(limit=1)] == [("refuse", "use")]
+
+
+async def test_a_vault_that_was_rotated_away_is_said_once_when_that_begins_and_again_only_after_it_was_well(
+    world, vault
+):
+    known: list[str] = []
+    structlog.reset_defaults()
+
+    async def warned(engine):
+        with capture_logs() as records:
+            await engine.run("t", agent_id="me")
+        return [each["error"] for each in records if each["event"] == "no secret can be used any more"]
+
+    own = await open_vault(world.store, "pass", others=lambda: known)
+    async with world.engine(vault=own) as engine:
+        await ended(engine, [USE])
+        await rotate(vault, "new")
+        (said,) = await warned(engine)
+        assert "was rotated to another passphrase while this process ran" in said
+        assert await warned(engine) == []
+        known.append("new")
+        assert await warned(engine) == []
+        await rotate(vault, "newer")
+        assert len(await warned(engine)) == 1
 
 
 async def test_a_default_stands_in_for_a_secret_that_does_not_exist_and_for_no_other_failure(world, vault):

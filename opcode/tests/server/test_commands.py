@@ -17,7 +17,9 @@ import pytest
 from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from opcode_kernel.errors import DefinitionError
 from opcode_kernel.server.cli import main
+from opcode_kernel.server.commands.common import read_definition
 from opcode_kernel.server.commands.results import render
 from opcode_kernel.store.sqlite import open_writer
 
@@ -373,6 +375,34 @@ def test_the_doctor_says_whether_the_vault_is_open(monkeypatch, capsys):
         assert (vault["status"], vault["secrets"]) == (status, 1)
 
 
+def test_the_doctor_finds_settings_that_are_malformed_and_looks_at_the_rest_with_the_defaults(
+    home, monkeypatch, capsys
+):
+    home.mkdir(mode=0o700)
+    (home / "settings.json").write_text('{"pool_size": 3,\n oops}')
+    monkeypatch.setenv("OPCODE_LISTEN_ADDR", "127.0.0.1:0")
+    monkeypatch.setenv("OPCODE_LOG_LEVEL", "loud")
+    assert main(["doctor", "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    said = [each["text"] for each in findings if each["check"] == "settings" and each["level"] == "problem"]
+    assert said[0] == f"{home}/settings.json, line 2, column 2: expected a key in double quotes, found oops"
+    assert (len(said), said[1].partition(":")[0]) == (2, "OPCODE_LOG_LEVEL")
+    assert {each["check"] for each in findings} >= {"python", "listen", "plugins", "isolation", "vault", "server"}
+
+
+def test_the_list_of_plugins_says_what_each_of_them_adds(monkeypatch, capsys):
+    monkeypatch.setenv("OPCODE_PLUGINS", "steps,crypto,cel,diagram,mcp-bridge")
+    assert main(["plugins"]) == 0
+    rows = dict(line.split(maxsplit=3)[::3] for line in capsys.readouterr().out.splitlines()[1:])
+    assert rows == {
+        "cel": "the expression language cel", "crypto": "3 actions", "diagram": "MCP tools",
+        "mcp-bridge": "actions of external servers", "steps": "6 step types",
+    }  # fmt: skip
+    assert main(["plugins", "--json"]) == 0
+    adds = {row["name"]: row["adds"] for row in json.loads(capsys.readouterr().out)["plugins"]}
+    assert (adds["diagram"], "action crypto.hash" in adds["crypto"]) == (["MCP tools"], True)
+
+
 def test_the_doctor_names_what_is_wrong(home, monkeypatch, capsys):
     monkeypatch.setenv("OPCODE_LISTEN_ADDR", "0.0.0.0:1")
     monkeypatch.setenv("OPCODE_PLUGINS", "none")
@@ -443,3 +473,20 @@ async def test_stdio_is_a_bridge_to_a_live_server(serve):
 def test_a_bridge_to_nobody_says_so(capsys):
     assert main(["mcp", "--url", "http://127.0.0.1:9"]) == 1
     assert "cannot be reached" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"steps": [', "line 1, column 12: expected a value, found the end of the text"),
+        ('{"steps": []\n  oops}', "line 2, column 3: expected a comma or the end of what was opened, found oops"),
+        ('{"n": ' + "1" * 5_000 + "}", "expected JSON, found a number with too many digits"),
+        ("[" * 100_000, "expected JSON, found values nested too deeply"),
+    ],
+)
+def test_a_file_that_is_no_json_is_refused_with_the_place(tmp_path, text, fault):
+    file = tmp_path / "flow.json"
+    file.write_text(text)
+    with pytest.raises(DefinitionError) as caught:
+        read_definition(str(file))
+    assert caught.value.message == f"{file}, {fault}"

@@ -163,9 +163,9 @@ def test_the_start_says_what_works_and_what_does_not_and_so_does_the_doctor(star
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert (
-        "problem  external  broken: expected a program called 'no-such-program' in PATH or at that path, found none"
-        in lines
-    )
+        "problem  external  broken: expected a program called 'no-such-program' in PATH or at that path, found none; to have the "
+        f"server try it again: kill -HUP {daemon.process.pid}"
+    ) in lines
     assert "ok       external  off: it is switched off" in lines
     assert "ok       vault     open, 0 secrets" in lines
 

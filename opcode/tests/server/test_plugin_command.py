@@ -135,6 +135,37 @@ def test_an_option_may_be_abbreviated_as_in_every_other_command(opcode, home):
     assert plugin == {"name": "x", "command": "sleep", "args": ["1"], "env": {"A": "b"}, "start_timeout": "5s"}
 
 
+@pytest.mark.parametrize("words", [["tmp/plug.py"], ["--file=tmp/plug.py"], ["-u", "."]])
+def test_a_path_from_this_directory_leads_there_in_the_server_too(opcode, home, tmp_path, monkeypatch, words):
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp" / "plug.py").write_text(SERVER)
+    (tmp_path / "__main__.py").write_text(SERVER)
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, *words] if len(words) == 1 and "=" not in words[0] else ["x", *words]
+    tried = [] if command[0] == sys.executable else ["--no-check"]
+    code, out, _ = opcode("plugin", "add", "rel", *tried, "--", *command)
+    assert (code, settings(home)["plugins"][0]["cwd"]) == (0, str(tmp_path))
+    assert f"leads there from this directory, so it works in {tmp_path}; --cwd names another" in out
+    monkeypatch.chdir("/")
+    assert tried or opcode("actions", "rel.read")[0] == 0, "it starts from wherever it is started"
+
+
+def test_a_command_of_this_directory_is_written_as_the_path_it_stands_for(opcode, home, tmp_path, monkeypatch):
+    (tmp_path / "plug").write_text(f"#!{sys.executable}\n{SERVER}")
+    (tmp_path / "plug").chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    assert opcode("plugin", "add", "rel", "--", "./plug", "absent/file", "-x")[0] == 0
+    assert opcode("plugin", "add", "other", "--cwd", "/", "--no-check", "--", "x", "plug")[0] == 0
+    first, second = settings(home)["plugins"]
+    assert (first["command"], "cwd" in first, second["cwd"]) == (str(tmp_path / "plug"), False, "/")
+
+
+def test_why_a_server_that_was_tried_does_not_work_is_said_once_and_in_words(opcode):
+    code, out, err = opcode("plugin", "add", "x", "--env", "BROKEN=1", *WORDS)
+    assert (code, out) == (1, "")
+    assert err == "opcode: the plugin x does not work: it ended with exit code 1; it said: no licence\n"
+
+
 def test_a_remark_is_shown_whole_and_wrapped_on_a_terminal_only(opcode, monkeypatch):
     long = "it was lost: " + "one reason after the other " * 8 + "and the last word"
 

@@ -70,7 +70,29 @@ def test_what_is_no_value_is_refused_and_not_repeated(secret, stdin, said):
     assert code in (1, 2)
     assert said in err
     assert "hunter2" not in out + err
-    assert secret("list") == (0, "", "")
+    assert secret("list") == (0, "no secrets; 'opcode secret set NAME' stores one\n", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("abc", "has fewer than 4 characters, which is not searched for"), ("     ", "is blanks alone"),
+     ("true", "reads like a plain word"), ("Admin", "reads like a plain word"), ("4711", "reads like a plain word or a short number"),
+     ("hunter22", None), ("correct horse", None), ("123456", None)],
+)  # fmt: skip
+def test_who_stores_a_value_that_masks_nothing_or_too_much_is_told_so(secret, value, said):
+    code, out, err = secret("set", "A", stdin=value.encode())
+    assert (code, out, err == "") == (0, "A stored\n", said is None)
+    assert said is None or err.startswith(f"opcode: warning: A {said}")
+    warnings = json.loads(secret("set", "A", "--json", stdin=value.encode())[1])["warnings"]
+    assert [f"opcode: warning: {text}\n" for text in warnings] == ([] if said is None else [err])
+
+
+def test_without_a_verb_all_of_them_are_named(home, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["secret"])
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert (caught.value.code, said.partition(": ")[0]) == (2, "opcode secret")
+    assert said.endswith("expected a verb: set, get, list, delete, rotate, rekey, verify, audit, import")
 
 
 @pytest.mark.parametrize("name", ["1a", "a b", "", "a/b", "-", "\u00e4"])
@@ -109,6 +131,46 @@ def test_a_wrong_key_is_refused_by_everything_that_needs_one(secret):
         assert (code, "wrong vault passphrase" in err) == (2, True), words
 
 
+def test_a_wrong_key_is_an_error_of_the_vault_and_names_where_it_came_from(secret, home):
+    secret("set", "A", stdin=b"hunter22")
+    code, out, err = secret("verify", "--json", key="wrong")
+    assert (code, json.loads(out)["error"]["code"]) == (2, "VAULT_ERROR")
+    assert "; set OPCODE_VAULT_KEY to that one" in err
+    file = home / "key"
+    file.write_text("wrong")
+    code, _, err = secret("verify", key=None, OPCODE_VAULT_KEY_FILE=str(file))
+    assert (code, f"; let the file {file}, which OPCODE_VAULT_KEY_FILE names, hold that one" in err) == (2, True)
+    assert "set OPCODE_VAULT_KEY" not in err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot be read: No such file or directory"), (b"\xff", "at byte 0")]
+)
+def test_a_file_without_a_passphrase_is_refused_in_words(secret, home, content, said):
+    file = home / "key"
+    if content is not None:
+        file.write_bytes(content)
+    code, _, err = secret("list", key=None, OPCODE_VAULT_KEY_FILE=str(file))
+    assert (code, "Errno" in err) == (2, False)
+    assert err.startswith(f"opcode: OPCODE_VAULT_KEY_FILE: {file} ")
+    assert said in err
+
+
+def test_the_record_of_a_secret_that_never_was_is_refused_and_not_that_of_all(secret):
+    secret("set", "A", stdin=b"hunter22")
+    secret("delete", "A")
+    secret("rekey")
+    code, out, err = secret("audit", "ZZ")
+    assert (code, out) == (1, "")
+    assert "there is no secret 'ZZ', and nothing is recorded of one" in err
+    [line] = secret("audit", "A", "--limit", "1")[1].splitlines()[1:]
+    assert line.split()[1:3] == ["rekey", "*"], "of one that was deleted, what befell all of them is listed as well"
+
+
+def test_an_empty_record_is_said_to_be_empty(secret):
+    assert secret("audit") == (0, "nothing was done with secrets so far\n", "")
+
+
 def test_what_is_not_there_is_said(secret):
     for words in (("get", "A"), ("get", "A", "--reveal"), ("delete", "A")):
         code, _, err = secret(*words)
@@ -137,7 +199,10 @@ def test_a_rotation_needs_the_new_passphrase_and_leaves_the_old_one_behind(secre
     assert secret("rotate", OPCODE_VAULT_KEY_NEW="old")[0] == 1
     assert secret("rotate", OPCODE_VAULT_KEY_NEW="new")[:2] == (
         0,
-        "1 secrets are under the new passphrase; from now on it is OPCODE_VAULT_KEY\n",
+        (
+            "1 secret is under the new passphrase, and the old one opens nothing any more. Now set OPCODE_VAULT_KEY to the new "
+            "one wherever that is set, for the server and for this command, and take away OPCODE_VAULT_KEY_NEW\n"
+        ),
     )
     assert secret("get", "A", "--reveal")[0] == 2
     assert secret("get", "A", "--reveal", key="new") == (0, "x", "")
@@ -149,6 +214,11 @@ def test_a_passphrase_may_come_from_a_file_each(secret, home):
     secret("set", "A", stdin=b"x")
     files = {"OPCODE_VAULT_KEY_FILE": str(home / "old"), "OPCODE_VAULT_KEY_NEW_FILE": str(home / "new")}
     assert json.loads(secret("rotate", "--json", key=None, **files)[1]) == {"secrets": 1, "rotated": True}
+    said = secret("rotate", key=None, **{**files, "OPCODE_VAULT_KEY_NEW_FILE": str(home / "old"),
+                                         "OPCODE_VAULT_KEY_FILE": str(home / "new")})[1]  # fmt: skip
+    assert said.endswith(f"Now let the file {home}/new, which OPCODE_VAULT_KEY_FILE names, hold the new one and take away "
+                         "OPCODE_VAULT_KEY_NEW_FILE\n")  # fmt: skip
+    assert secret("rotate", "--json", key=None, **files)[0] == 0
     assert secret("get", "A", "--reveal", key="new")[1] == "x"
     assert secret("rotate", key="new", OPCODE_VAULT_KEY_NEW="x", OPCODE_VAULT_KEY_NEW_FILE=str(home / "new"))[0] == 2
 

@@ -83,8 +83,51 @@ def test_a_wrong_flag_is_named(home):
 
 def test_a_broken_file_is_refused_with_its_line(home):
     write(home, '{\n  "pool_size": 3,\n  oops\n}')
-    with pytest.raises(SettingsError, match=r"settings\.json, line 3: expected JSON"):
+    with pytest.raises(
+        SettingsError, match=r"settings\.json, line 3, column 3: expected a key in double quotes, found oops$"
+    ):
         load(home)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "line 1, column 1: expected a value, found the end of the text"),
+     ('{"a": x', "line 1, column 7: expected a value, found x"),
+     ('{"a" 1}', "line 1, column 6: expected : after the key, found 1"),
+     ('{"a": 1\n "b": 2}', 'line 2, column 2: expected a comma or the end of what was opened, found "'),
+     ('{"a": 1} }', "line 1, column 10: expected nothing after the end, found }"),
+     ('{"a": "b', "line 1, column 7: expected JSON, found an unterminated string"),
+     ("\ufeff{}", "line 1, column 1: expected JSON in UTF-8 without a byte order mark, found one"),
+     ("[" * 200_000, "expected JSON, found values nested too deeply"),
+     ('{"pool_size": ' + "1" * 5000 + "}", "expected JSON, found a number with too many digits")],
+)  # fmt: skip
+def test_what_is_no_json_is_said_in_words(home, text, said):
+    write(home, text)
+    with pytest.raises(SettingsError) as caught:
+        load(home)
+    assert caught.value.message == f"{home / 'settings.json'}, {said}"
+
+
+def test_what_is_malformed_may_be_listed_while_the_defaults_stand_in_for_it(home):
+    write(home, {"pool_size": "many", "recovery": "auto", "http": {"timeout": "soon", "egress": "open"}})
+    problems: list[str] = []
+    settings = load_settings({}, {"OPCODE_HOME": str(home)}, problems=problems)
+    assert (settings.pool_size, settings.recovery, settings.policy.hosts.egress) == (10, "auto", "open")
+    assert [problem.partition(": expected")[0].rpartition(" ")[2] for problem in problems] == [
+        "pool_size",
+        "http.timeout",
+    ]
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, 0), (0o640, 0), (0o644, 1), (0o604, 1), (0o660, 1)])
+def test_a_file_of_the_passphrase_that_others_can_read_or_change_is_a_warning(home, tmp_path, mode, warned):
+    file = tmp_path / "key"
+    file.write_text("pass")
+    file.chmod(mode)
+    found = load_settings({}, {"OPCODE_HOME": str(home), "OPCODE_VAULT_KEY_FILE": str(file)}).warnings
+    assert found == (
+        (f"OPCODE_VAULT_KEY_FILE: other users can read or change {file} (mode {mode:04o}): chmod 600 {file}",) * warned
+    )
 
 
 @pytest.mark.parametrize("content", ["[1]", '"text"'])

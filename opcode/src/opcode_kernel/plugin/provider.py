@@ -65,7 +65,7 @@ class ProviderHost(Protocol):
         ...
 
     async def report(self, plugin: ExternalPlugin, status: PluginStatus, error: str | None = None) -> None:
-        """Note how a plugin is; `error` says why it does not work. Never fails."""
+        """Note how a plugin is; `error` says why it does not work. Inactive without one, it is being started. Never fails."""
         ...
 
     async def forget(self, plugin: ExternalPlugin) -> None:

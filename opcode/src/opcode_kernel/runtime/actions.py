@@ -157,6 +157,8 @@ class ActionRunner:
             return ActionSuspended(command.task, waiting.reason, dict(waiting.details), waiting.pauses)
         except Exception as error:  # noqa: BLE001 - see run_inline
             failure, answered = _failure(error, context, command), isinstance(error, ActionError) and error.answered
+            if context.bound:
+                await self._engine.secrets.note_refusal(live, command, context.bound, error)
         else:
             if target:
                 notes += self._engine.breakers.report(circuit, target, None, self._engine.clock(), probe=probe)

@@ -7,6 +7,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from opcode_kernel.errors import Json
 
+#: The `reason` in the details of a `VaultError` about the vault as a whole: it was exchanged, by another process, for one that
+#: this one cannot open; or the passphrase is not the one it is under.
+ANOTHER_VAULT, WRONG_PASSPHRASE = "another_vault", "wrong_passphrase"
+
 
 class Notifier(Protocol):
     """Pushes notifications to the connections of an agent."""
@@ -63,4 +67,13 @@ class LendingVault(Vault, Protocol):
 
     async def peek(self, name: str) -> str:
         """Return a value in order to hide it where it turns up (raises `NotFoundError`, `VaultError`)."""
+        ...
+
+
+@runtime_checkable
+class RefusalRecord(Protocol):
+    """A vault that also keeps a record of secrets that were lent and then kept from a host they may not reach."""
+
+    async def refuse(self, name: str, borrower: Borrower) -> None:
+        """Write down that a step tried to send a secret where it may not go."""
         ...

@@ -141,7 +141,7 @@ class Providers:
         """See `ProviderHost.report`."""
         now = self._engine.clock()
         error = None if error is None else self.redact(error)
-        self._live.explain(plugin.name, None if status == "active" else error or "it is not running")
+        self._live.explain(plugin.name, None if status == "active" else error or "it is being started")
         created = self._known[plugin.id].created_at if plugin.id in self._known else now
         row = PluginRow(plugin.id, plugin.name, "mcp", plugin.shown(), status, now, error, created)
         self._known[plugin.id] = row

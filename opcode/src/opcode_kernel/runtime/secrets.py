@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import anyio
+import structlog
+
 from opcode_kernel.core.commands import RunAction
 from opcode_kernel.core.holes import Hole, Secret, fill_holes, split_holes
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.run import Run
 from opcode_kernel.errors import InterpolationError, Json, NotFoundError, OpcodeError, VaultError
 from opcode_kernel.plugin.policy import BoundSecret
-from opcode_kernel.runtime.ports import Borrower, LendingVault, Loan, Vault
+from opcode_kernel.runtime.ports import ANOTHER_VAULT, Borrower, LendingVault, Loan, RefusalRecord, Vault
 from opcode_kernel.runtime.redaction import Redactor, watch
 from opcode_kernel.runtime.spellings import SHORTEST
 
@@ -37,6 +40,9 @@ class Secrets:
     def __init__(self, vault: Vault | None) -> None:
         self._vault = vault
         self._lender = vault if isinstance(vault, LendingVault) else None
+        self._record: RefusalRecord | None = vault if isinstance(vault, RefusalRecord) else None
+        #: Whether it was said that the vault is another one by now; it is said again only after it was in order once.
+        self._said = False
         #: Hides the secrets that were fetched for no run, such as those of external plugins: from every run.
         self.common = Redactor()
         #: Hides every secret that was ever fetched here: from answers and logs. Those are full of numbers of our own.
@@ -71,6 +77,24 @@ class Secrets:
         bound = tuple(BoundSecret(name, loan.hosts) for name, loan in loans.items() if loan.hosts)
         return fill_holes(command.params, command.holes, lambda name: loans[name].value), bound
 
+    async def note_refusal(
+        self, live: LiveRun, command: RunAction, bound: Iterable[BoundSecret], error: Exception
+    ) -> None:
+        """Have it written down if a call failed because one of its secrets was kept from a host. Never fails."""
+        if self._record is None or not isinstance(error, OpcodeError) or error.code != "PERMISSION_DENIED":
+            return
+        name = error.details.get("secret")
+        if name not in [secret.name for secret in bound]:
+            return
+        try:
+            with anyio.CancelScope(shield=True):  # who tried that does not get away with it by cancelling the run
+                await self._record.refuse(name, _borrower(live, command))
+        except OpcodeError as failed:
+            structlog.get_logger("opcode.vault").warning(
+                "that a secret was refused cannot be written down", secret=name, workflow_id=live.run_id,
+                step_id=command.step_id, error=failed.message,
+            )  # fmt: skip
+
     async def references(self, live: LiveRun, command: RunAction, value: dict[str, Json]) -> dict[str, Any]:
         """Return a part of the revealed params of a call with references where its secrets are."""
         if not command.holes:
@@ -86,21 +110,26 @@ class Secrets:
         name: str = next(iter(names))
         try:
             if self._lender is not None:
-                state = live.run.state
-                borrower = Borrower(
-                    state.agent_id, state.run_id, state.plan.template_name, command.step_id, command.action
-                )
-                loans = await self._lender.lend(names, borrower, optional)
+                loans = await self._lender.lend(names, _borrower(live, command), optional)
             else:
                 loans = {}
                 for name in names:
                     if (value := await self._got(name, name in optional)) is not None:
                         loans[name] = Loan(value)
         except OpcodeError as error:
+            self._say(error)
             raise _unusable(error, error.details.get("secret", name)).in_action(command.action) from None
+        if loans:
+            self._said = False
         for loan in loans.values():
             self._learn(live, loan.value)
         return loans
+
+    def _say(self, error: OpcodeError) -> None:
+        """Tell the operator once, when it begins, that every secret fails until something is done about the vault."""
+        if error.details.get("reason") == ANOTHER_VAULT and not self._said:
+            self._said = True
+            structlog.get_logger("opcode.vault").warning("no secret can be used any more", error=error.message)
 
     async def _got(self, name: str, optional: bool) -> str | None:
         if self._vault is None:
@@ -166,6 +195,11 @@ def _referred(value: Any, names: dict[str, str], pattern: re.Pattern[str] | None
 def _names(inputs: dict[str, Any]) -> set[str]:
     """Return the secrets that inputs refer to."""
     return {part["secret"] for _, parts in split_holes(inputs)[1] for part in parts if isinstance(part, dict)}
+
+
+def _borrower(live: LiveRun, command: RunAction) -> Borrower:
+    state = live.run.state
+    return Borrower(state.agent_id, state.run_id, state.plan.template_name, command.step_id, command.action)
 
 
 def _unusable(error: OpcodeError, name: str) -> InterpolationError:

@@ -61,7 +61,9 @@ async def tools_of(settings: Settings, plugin: ExternalPlugin) -> list[str]:
 
 async def described(settings: Settings, plugin: ExternalPlugin) -> list[dict[str, Json]]:
     """Start a plugin here and now, and return the descriptors of its actions; see `tools_of`."""
-    logs.configure("error" if settings.log_level == "info" else settings.log_level)
+    # What a start says is in the state, which is what is shown; who looks for more asks for it.
+    debug = settings.log_level == "debug"
+    logs.configure("debug" if debug else "error", stream=None if debug else StringIO())
     async with _trial(settings, [changed(plugin, enabled=True)]) as engine:
         state = next(iter(engine.providers.states()), None)
         if state is None or state.status != "active":
@@ -96,33 +98,51 @@ async def reloaded(settings: Settings, id: str, plugin: ExternalPlugin | None) -
             while True:
                 row = next((row for row in await store.plugins() if row.id == id), None)
                 if _is_word(row, plugin):
-                    error = None if row is None else row.error_message
+                    status = "inactive" if row is None or plugin is None else _status(plugin, row)
                     return {
-                        "pid": owner.pid,
-                        "status": "inactive" if row is None else row.status,
-                        "error_message": error,
-                    }
+                        "pid": owner.pid, "status": status, "error_message": None if row is None else row.error_message,
+                    }  # fmt: skip
                 await anyio.sleep(_PAUSE)
-    return {"pid": owner.pid, "status": "unknown", "error_message": "it has not said; its log may tell"}
+    late = "it has not said how it is; 'opcode plugin list' shows what it says later, and its log what it does"
+    return {"pid": owner.pid, "status": "unknown", "error_message": late}
 
 
 def _is_word(row: PluginRow | None, plugin: ExternalPlugin | None) -> bool:
-    """Tell whether a row is what the server says of the new settings, and not of the old ones."""
+    """Tell whether a row is what the server says of the new settings, and not of the old ones.
+
+    A start that failed is an answer, even if another one follows: the pauses between them grow.
+    """
     if row is None or plugin is None:
         return row is None and plugin is None
-    return row.config == plugin.shown() and (row.status != "inactive" or not plugin.enabled)
+    return row.config == plugin.shown() and (not plugin.enabled or _status(plugin, row) != "starting")
+
+
+def _status(plugin: ExternalPlugin, row: PluginRow) -> str:
+    """Return the status as it is shown: what is wanted and not there yet is starting, or restarting after it failed."""
+    if row.status != "inactive" or not plugin.enabled:
+        return row.status
+    return "starting" if row.error_message is None else "restarting"
 
 
 async def states(settings: Settings) -> dict[str, dict[str, Json]]:
-    """Return status, error and last check of every configured plugin, as a live server last noted them."""
+    """Return status, error, last check and remedy of every configured plugin, as a live server last noted them."""
     rows: dict[str, PluginRow] = {}
-    if is_served(settings):
-        async with make_store(settings, settings.db_path, sole=False) as store:
-            rows = {row.id: row for row in await store.plugins()}
-        nobody = "the running server does not know it; have it read the settings again with kill -HUP"
-    else:
-        nobody = "no server is running"
-    return {plugin.id: _state(plugin, rows.get(plugin.id), nobody) for plugin in settings.plugins}
+    owner = live_owner(settings.home)
+    if owner is None or not owner.url:
+        return {plugin.id: _state(plugin, None, "no server is running") for plugin in settings.plugins}
+    async with make_store(settings, settings.db_path, sole=False) as store:
+        rows = {row.id: row for row in await store.plugins()}
+    again = f"kill -HUP {owner.pid}"
+    unknown = f"the running server does not know it; have it read the settings again: {again}"
+    return {
+        plugin.id: _state(plugin, rows.get(plugin.id), unknown, f"to have the server try it again: {again}")
+        for plugin in settings.plugins
+    }
+
+
+def remark_of(state: dict[str, Json]) -> str:
+    """Return what to say of a plugin besides its status: what is wrong, and what to do."""
+    return "; ".join(str(part) for part in (state["error_message"], state.get("remedy")) if part)
 
 
 async def tried(settings: Settings) -> dict[str, dict[str, Json]]:
@@ -143,13 +163,16 @@ def is_served(settings: Settings) -> bool:
     return owner is not None and bool(owner.url)
 
 
-def _state(plugin: ExternalPlugin, row: PluginRow | None, nobody: str) -> dict[str, Json]:
+def _state(plugin: ExternalPlugin, row: PluginRow | None, nobody: str, remedy: str | None = None) -> dict[str, Json]:
     if not plugin.enabled:
         return {"status": "inactive", "error_message": "it is switched off", "last_health_check": None}
     if row is None:
         return {"status": "inactive", "error_message": nobody, "last_health_check": None}
     checked = None if row.last_health_check is None else iso(row.last_health_check)
-    return {"status": row.status, "error_message": row.error_message, "last_health_check": checked}
+    state: dict[str, Json] = {
+        "status": _status(plugin, row), "error_message": row.error_message, "last_health_check": checked,
+    }  # fmt: skip
+    return state | {"remedy": remedy} if remedy is not None and row.status == "error" else state
 
 
 async def external_actions(settings: Settings, name: str | None) -> list[dict[str, Json]]:

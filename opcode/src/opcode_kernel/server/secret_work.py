@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Json, NotFoundError, SettingsError, VaultError
 from opcode_kernel.server.engines import make_store
+from opcode_kernel.server.secret_audit import MOST
 from opcode_kernel.server.settings import Settings
 from opcode_kernel.server.vault_keys import CURRENT, NEW
-from opcode_kernel.store.base import SecretRow, Store
+from opcode_kernel.store.base import SecretRow, SecretUse, Store
 
 if TYPE_CHECKING:
     from opcode_kernel.runtime.vault import Vault
@@ -39,26 +40,29 @@ async def open_vault_of(settings: Settings) -> AsyncIterator[Vault]:
         SettingsError: there is no key, or it is the wrong one.
     """
     if settings.vault_key is None:
-        raise SettingsError(f"a secret needs a vault key: set {CURRENT} or {CURRENT}_FILE")
+        raise SettingsError(f"a secret needs a vault key: set {CURRENT} or {CURRENT}_FILE", code=VaultError.code)
     from opcode_kernel.runtime.vault import open_vault
 
     async with open_store(settings) as store:
         try:
             vault = await open_vault(store, settings.vault_key, others=settings.vault_keys.others)
         except VaultError as error:
-            raise SettingsError(f"the vault cannot be opened: {error.message}") from error
+            raise settings.vault_keys.refusal(error) from error
         yield vault
 
 
 async def set_secret(
     settings: Settings, name: str, value: str, templates: Sequence[str] | None, hosts: Sequence[str] | None
 ) -> dict[str, Json]:
-    """Store a value, with other bounds if any are given."""
+    """Store a value, with other bounds if any are given; `warnings` tells how well it can be masked."""
+    from opcode_kernel.runtime.vault.rules import masking
+
     async with open_vault_of(settings) as vault:
         await vault.set(name, value, templates=templates, hosts=hosts, agent_id=AGENT)
         row = await vault.store.secret(name)
         assert row is not None
-        return {**shown(row), "stored": True}
+        remark = masking(name, value)
+        return {**shown(row), "stored": True, "warnings": [] if remark is None else [remark]}
 
 
 async def describe_secret(settings: Settings, name: str) -> dict[str, Json]:
@@ -153,10 +157,24 @@ async def import_secrets(settings: Settings, file: Path, *, replace: bool) -> di
 
 
 async def uses_of_secrets(settings: Settings, name: str | None, limit: int) -> list[dict[str, Json]]:
-    """Return what was done with secrets, newest first."""
+    """Return what was done with secrets, newest first.
+
+    Raises:
+        NotFoundError: there is no secret of that name, and nothing was ever done with one.
+    """
     async with open_store(settings) as store:
         uses = await store.secret_uses(name=name, limit=limit)
+        # What was done with all secrets at once is listed too, and says nothing about whether there ever was this one.
+        known = name is None or _speak_of(uses, name) or await store.secret(name) is not None
+        if name is not None and not known and not _speak_of(await store.secret_uses(name=name, limit=MOST), name):
+            raise NotFoundError(
+                f"there is no secret {name!r:.140}, and nothing is recorded of one; 'opcode secret list' names them"
+            )
     return [{"at": iso(use.at), **{key: value for key, value in use._asdict().items() if key != "at"}} for use in uses]
+
+
+def _speak_of(uses: Sequence[SecretUse], name: str) -> bool:
+    return any(use.name == name for use in uses)
 
 
 def shown(row: SecretRow) -> dict[str, Any]:

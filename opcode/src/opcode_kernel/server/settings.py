@@ -21,6 +21,7 @@ from opcode_kernel.errors import Json, SettingsError
 from opcode_kernel.plugin.external import ExternalPlugin, PluginProblems, read_plugins
 from opcode_kernel.plugin.policy import Policy
 from opcode_kernel.server import setting_kinds as kinds
+from opcode_kernel.server.json_fault import json_fault
 from opcode_kernel.server.policy_settings import SECTIONS, limits_of, own_addresses, policy_of, read_rules
 from opcode_kernel.server.setting_kinds import Address, Reader
 from opcode_kernel.server.vault_keys import VARIABLES, VaultKeys, take_vault_keys
@@ -145,9 +146,12 @@ class Settings:
 
 
 def load_settings(
-    flags: Mapping[str, str | None] | None = None, environ: MutableMapping[str, str] | None = None
-) -> Settings:
+    flags: Mapping[str, str | None] | None = None, environ: MutableMapping[str, str] | None = None, *,
+    problems: list[str] | None = None,
+) -> Settings:  # fmt: skip
     """Read all settings. `flags` maps keys to the text given on the command line (None when not given).
+
+    With `problems`, what is malformed is added there, and the defaults stand in for it.
 
     Raises:
         SettingsError: everything that is malformed, a line each: the file and line or the variable, what was found
@@ -166,12 +170,14 @@ def load_settings(
         if given is not None:
             found.setting(key, given, f"--{key.replace('_', '-')}")
     rules = read_rules(sections, environ, found.read)
-    if found.problems:
+    if problems is not None:
+        problems += found.problems
+    elif found.problems:
         raise SettingsError("\n".join(found.problems), details={"problems": found.problems})
     values = found.values
     values.setdefault("db_path", str(home / "opcode.db"))
     policy = policy_of(rules, home=home, listen=values.get("listen_addr", DEFAULT_ADDRESS))
-    warnings = (*found.warnings, *_misspelt(environ), *vault_keys.warnings)
+    warnings = (*found.warnings, *_misspelt(environ), *vault_keys.warnings, *vault_keys.exposed())
     return Settings(
         home=home, vault_key=vault_keys.current, vault_keys=vault_keys, policy=policy, limits=limits_of(rules), warnings=warnings, places=found.places,
         **values,
@@ -237,10 +243,12 @@ def read_file(file: Path) -> dict[str, Json]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"{file}, line {error.lineno}: expected JSON, found {error.msg.lower()}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file} is no text in UTF-8, at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{file}, {json_fault(error)}") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{file}, line 1: expected a JSON object, found {json_type(content)}")
     return content

@@ -8,12 +8,14 @@ the system allows to ask for that, no program of the same user can look into thi
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from opcode_kernel.errors import SettingsError
+from opcode_kernel.errors import SettingsError, VaultError
 from opcode_kernel.plugin.policy import Policy
+from opcode_kernel.runtime.ports import WRONG_PASSPHRASE
 from opcode_kernel.server.own_memory import hide_memory
 
 CURRENT, NEW, PREVIOUS = "OPCODE_VAULT_KEY", "OPCODE_VAULT_KEY_NEW", "OPCODE_VAULT_KEY_PREVIOUS"
@@ -36,6 +38,37 @@ class VaultKeys:
     def is_given(self) -> bool:
         """Whether there is any passphrase."""
         return any((self.current, self.new, self.previous))
+
+    @property
+    def to_set(self) -> str:
+        """Return what to do to have another passphrase hold, as the beginning of a sentence that names it."""
+        file = self._file_of(CURRENT)
+        return f"set {CURRENT} to" if file is None else f"let the file {file}, which {CURRENT}_FILE names, hold"
+
+    def is_in_file(self, name: str) -> bool:
+        """Tell whether the passphrase of a variable is read from a file."""
+        return self._file_of(name) is not None
+
+    def _file_of(self, name: str) -> Path | None:
+        return dict(self.files).get(f"{name}_FILE")
+
+    def refusal(self, error: VaultError) -> SettingsError:
+        """Return the error for a vault that these do not open, with what to do."""
+        wrong = error.details.get("reason") == WRONG_PASSPHRASE
+        remedy = f"; {self.to_set} that one" if wrong else ""
+        return SettingsError(f"the vault cannot be opened: {error.message}{remedy}", code=error.code)
+
+    def exposed(self) -> tuple[str, ...]:
+        """Return a remark for each file of a passphrase that others than its owner and his group can read or change."""
+        found = []
+        for name, file in self.files:
+            try:
+                mode = stat.S_IMODE(file.stat().st_mode)
+            except OSError:
+                continue  # it could be read at the start, and has gone since
+            if mode & 0o027:
+                found.append(f"{name}: other users can read or change {file} (mode {mode:04o}): chmod 600 {file}")
+        return tuple(found)
 
     def others(self) -> list[str]:
         """Return what the vault may have been rotated to or from, the files read again."""
@@ -85,8 +118,12 @@ def take_vault_keys(environ: MutableMapping[str, str]) -> VaultKeys:
 def _read(name: str, file: Path) -> str:
     try:
         key = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{name}: {file} cannot be read: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{name}: {file} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{name}: {file} is no text in UTF-8, at byte {error.start}; expected a passphrase"
+        ) from None
     if not key:
         raise SettingsError(f"{name}: {file} is empty; expected a passphrase")
     return key

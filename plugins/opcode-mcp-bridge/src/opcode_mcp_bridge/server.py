@@ -22,6 +22,8 @@ from opcode_mcp_bridge.session import Session
 from opcode_mcp_bridge.timing import PINGS, Restarts, Timing
 from opcode_mcp_bridge.tools import actions_of, left_out
 
+#: What to do about a server that was given up.
+_REMEDY = "once its cause is mended, have the OPCODE server read its settings again (kill -HUP), which tries it again"
 #: Characters of the reason why a server ended.
 _REASON = 1_000
 
@@ -59,24 +61,28 @@ class Server:
             self.settled.set()
             return
         restarts = Restarts(plugin, self._timing, anyio.current_time)
+        lost: str | None = None
         while True:
-            await host.report(plugin, "inactive", "it is being started")
+            await host.report(plugin, "inactive", lost and f"{lost}; it is being started again")
             self.calls.expect()
             end = await self._live()
             self._nudged = anyio.Event()  # from here on a nudge counts, also while it is noted how it ended
             pause = None if end.final else restarts.pause(well_for=end.well_for)
             if pause is None:
                 tries = 0 if end.final else plugin.restart.max
-                again = f"; it was restarted {tries} times in {plugin.restart.window:g} s" if tries else ""
-                self.calls.give_up(end.reason)
+                again = (
+                    f"; it was restarted {tries} times in {plugin.restart.window:g} s and is given up" if tries else ""
+                )
+                self.calls.give_up(f"{end.reason}{again}; {_REMEDY}")
                 host.log.error("external plugin given up", plugin=plugin.name, error=end.reason + again)
                 await host.report(plugin, "error", end.reason + again)
-                restarts = Restarts(plugin, self._timing, anyio.current_time)
+                restarts, lost = Restarts(plugin, self._timing, anyio.current_time), None
             else:
-                self.calls.pause(end.reason, pause)
+                lost, again = end.reason, f"{end.reason}; it is started again in {pause:.1f} s"
+                self.calls.pause(again, pause)
                 host.log.warning("external plugin ended; it will be started again", plugin=plugin.name,
                                  error=end.reason, seconds=round(pause, 1))  # fmt: skip
-                await host.report(plugin, "inactive", end.reason)
+                await host.report(plugin, "inactive", again)
             self.settled.set()
             with anyio.move_on_after(math.inf if pause is None else pause):
                 await self._nudged.wait()

@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from opcode_kernel.errors import VaultError
+from opcode_kernel.runtime.ports import ANOTHER_VAULT
 from opcode_kernel.runtime.vault import keys
 from opcode_kernel.runtime.vault.keys import Key, Source
 from opcode_kernel.runtime.vault.opening import Opened
@@ -49,13 +50,15 @@ class Keyring:
             if found is None:
                 self._unfit = text, sources
                 raise VaultError(
-                    "the vault was rotated to another passphrase while this process ran; restart it with OPCODE_VAULT_KEY "
-                    "set to the new one", retryable=False,
+                    "the vault was rotated to another passphrase while this process ran: restart it with OPCODE_VAULT_KEY "
+                    "set to the new one, or write that into the file OPCODE_VAULT_KEY_FILE names, if it reads it from there",
+                    retryable=False, details={"reason": ANOTHER_VAULT},
                 )  # fmt: skip
             if self.opened.parameters.sealed and not parameters.sealed:
                 raise VaultError(
                     "the vault was put back, while this process ran, to one that does not vouch for the bounds of its secrets; "
                     "if that was meant, restart this process, else restore a later backup", retryable=False,
+                    details={"reason": ANOTHER_VAULT},
                 )  # fmt: skip
             self.opened = Opened(text, parameters, *found)
             return True

@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from opcode_kernel.errors import ConflictError, VaultError
+from opcode_kernel.runtime.ports import WRONG_PASSPHRASE
 from opcode_kernel.runtime.vault import keys
 from opcode_kernel.runtime.vault.keys import Key, Source
 from opcode_kernel.runtime.vault.parameters import Parameters
@@ -76,6 +77,7 @@ async def unlock(text: str, sources: Sequence[Source]) -> Opened:
 
 def _wrong_passphrase() -> VaultError:
     return VaultError(
-        "wrong vault passphrase: set OPCODE_VAULT_KEY to the one the vault was created with, or last rotated to",
+        "wrong vault passphrase: expected the one the vault was created with, or last rotated to",
         retryable=False,
+        details={"reason": WRONG_PASSPHRASE},
     )

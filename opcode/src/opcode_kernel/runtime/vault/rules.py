@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from opcode_kernel.errors import DefinitionError
 from opcode_kernel.runtime.ports import Borrower
+from opcode_kernel.runtime.spellings import SHORTEST
 from opcode_kernel.store.base import SecretRow
 
 #: The longest value, in bytes of UTF-8.
@@ -16,6 +17,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 #: A host name, an IP address, or `*.` and a suffix; a port or a path would never match.
 _HOST = re.compile(r"(\*\.)?[^\s/*@?#\[\]]+|\[[0-9A-Fa-f:.]+\]")
 _LISTED = 100
+#: What outputs are full of: words of one spelling, such as true, admin or Production, and short numbers.
+_COMMON = re.compile(r"[A-Z]?[a-z]{0,11}|[A-Z]{1,12}|[0-9]{1,5}")
 
 
 def is_name(name: str) -> bool:
@@ -47,6 +50,19 @@ def check_value(name: str, value: str) -> bytes:
     if len(plain) > MAX_VALUE:
         raise DefinitionError(f"expected at most {MAX_VALUE} bytes as the value of secret {name!r}, found {len(plain)}")
     return plain
+
+
+def masking(name: str, value: str) -> str | None:
+    """Return what to say of a value that is masked nowhere, or in too many places; None of one that is fine."""
+    if len(value) < SHORTEST or value.isspace():
+        what = "is blanks alone" if value.isspace() else f"has fewer than {SHORTEST} characters"
+        return f"{name} {what}, which is not searched for: where it comes back, it is shown and stored as it is"
+    if _COMMON.fullmatch(value.strip()):
+        return (
+            f"{name} reads like a plain word or a short number: it is masked wherever that stands, also where it is no secret, "
+            "which makes outputs hard to read and gives it away; take a longer one if you can"
+        )
+    return None
 
 
 def check_bounds(templates: Sequence[str], hosts: Sequence[str]) -> None:

@@ -154,13 +154,16 @@ class Vault:
         now = self.now()
         refusals = {row.name: reason for row in rows if (reason := rules.refusal(row, borrower)) is not None}
         action = "refuse" if refusals else "resolve"
-        await self.store.add_secret_uses([
-            SecretUse(now, row.name, action, borrower.agent_id, borrower.run_id, borrower.template, borrower.step_id)
-            for row in rows if not refusals or row.name in refusals
-        ])  # fmt: skip
+        await self.store.add_secret_uses(
+            [_use(now, row.name, action, borrower) for row in rows if not refusals or row.name in refusals]
+        )
         for name, reason in refusals.items():
             raise VaultError(reason, code="PERMISSION_DENIED", retryable=False, details={"secret": name})
         return {row.name: Loan(await self.keyring.decrypt(row), row.hosts) for row in rows}
+
+    async def refuse(self, name: str, borrower: Borrower) -> None:
+        """Write down that a step tried to send a secret it was lent to a host the secret is not bound to."""
+        await self.store.add_secret_uses([_use(self.now(), name, "refuse", borrower)])
 
     async def delete(self, name: str, *, agent_id: str = "") -> None:
         """Delete a secret.
@@ -195,6 +198,10 @@ class Vault:
                 f"secret {name!r:.140} not found; store it with `opcode secret set`", details={"secret": name}
             )
         return row
+
+
+def _use(at: int, name: str, action: str, borrower: Borrower) -> SecretUse:
+    return SecretUse(at, name, action, borrower.agent_id, borrower.run_id, borrower.template, borrower.step_id)
 
 
 def _clock() -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from opcode_kernel.errors import DefinitionError, Json, SettingsError
+from opcode_kernel.server.json_fault import json_fault
 
 if TYPE_CHECKING:
     from opcode_kernel.server.settings import Settings
@@ -98,14 +99,12 @@ def read_definition(file: str) -> DefinitionFile:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
         content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DefinitionError(
-            f"{file}, line {error.lineno}, column {error.colno}: expected JSON, found {error.msg}"
-        ) from None
     except OSError as error:
         raise DefinitionError(f"{file} cannot be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise DefinitionError(f"{file} is not a definition in UTF-8 JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise DefinitionError(f"{file}, {json_fault(error)}") from None
     if not isinstance(content, dict):
         raise DefinitionError(f"{file}: expected a JSON object with a definition")
     _check_wrapper(file, content)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from opcode_kernel.errors import Json, OpcodeError, SettingsError
 from opcode_kernel.isolation.rules import STRICT
-from opcode_kernel.server.commands.common import add_json, say, say_json, settings_of
+from opcode_kernel.server.commands.common import add_json, say, say_json
 
 if TYPE_CHECKING:
     from opcode_kernel.isolation import Capabilities
@@ -46,12 +46,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def doctor(args: argparse.Namespace) -> int:
     """Look at everything; exit code 1 when something is a problem."""
-    settings = settings_of(args)
-    said_below = settings.vault_keys.warnings
-    remarks = [text for text in settings.warnings if text not in said_below]
-    findings = [Finding("settings", "warning", text) for text in remarks] or [
-        Finding("settings", "ok", f"{settings.file}{'' if settings.file.exists() else ' (absent, defaults hold)'}")
-    ]
+    from opcode_kernel.server.settings import load_settings
+
+    problems: list[str] = []
+    settings = load_settings(problems=problems)
+    findings = _settings(settings, problems)
     for check in (_python, _home, _exposure, _memory, _plugins, _external, _isolation, _database, _server):
         findings += _guarded(check, settings)
     if args.json:
@@ -60,6 +59,18 @@ def doctor(args: argparse.Namespace) -> int:
         for finding in findings:
             say(f"{finding.level:<8} {finding.check:<9} {finding.text}")
     return 1 if any(finding.level == "problem" for finding in findings) else 0
+
+
+def _settings(settings: Settings, problems: list[str]) -> list[Finding]:
+    """Say what is wrong with the settings; the other checks go on with what could be read, and defaults for the rest."""
+    said_below = settings.vault_keys.warnings
+    findings = [Finding("settings", "problem", text) for text in problems]
+    if problems:
+        text = "the checks below go on with the defaults in the place of what is wrong; a server would not start"
+        findings.append(Finding("settings", "warning", text))
+    findings += [Finding("settings", "warning", text) for text in settings.warnings if text not in said_below]
+    absent = "" if settings.file.exists() else " (absent, defaults hold)"
+    return findings or [Finding("settings", "ok", f"{settings.file}{absent}")]
 
 
 def _guarded(check: Callable[[Settings], list[Finding]], settings: Settings) -> list[Finding]:
@@ -138,6 +149,8 @@ def _external(settings: Settings) -> list[Finding]:
 
 
 def _state_of(plugin: ExternalPlugin, state: dict[str, Json]) -> Finding:
+    from opcode_kernel.server.external import remark_of
+
     fields = {"plugin": plugin.name, "id": plugin.id, "enabled": plugin.enabled, **state}
     if state["status"] == "active":
         count = len(state.get("actions", ()))
@@ -145,7 +158,7 @@ def _state_of(plugin: ExternalPlugin, state: dict[str, Json]) -> Finding:
         how = tried if "actions" in state else "active in the running server"
         return Finding("external", "ok", f"{plugin.name}: {how}", fields)
     level = "ok" if not plugin.enabled else "problem" if state["status"] == "error" else "warning"
-    return Finding("external", level, f"{plugin.name}: {state['error_message'] or state['status']}", fields)
+    return Finding("external", level, f"{plugin.name}: {remark_of(state) or state['status']}", fields)
 
 
 def _isolation(settings: Settings) -> list[Finding]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from opcode_kernel.errors import ConflictError, Json, NotFoundError, SettingsError
@@ -19,7 +21,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
     parser = commands.add_parser("plugin", help="add, list or remove external MCP servers")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    parser.set_defaults(handler=lambda _: parser.error(f"expected a verb: {', '.join(verbs.choices)}"))
     new = verbs.add_parser(
         "add", help="try a server, write it into the settings and tell a running server; its command stands after --",
         usage="opcode plugin add NAME [options] (--url URL | -- COMMAND [ARGUMENT ...])",
@@ -120,6 +123,7 @@ def add_plugin(args: argparse.Namespace) -> int:
     from opcode_kernel.server.settings_file import change_settings
 
     entry = entry_of(args)
+    note = _bind_here(entry)
     try:
         plugin = read_plugin(entry)
     except PluginProblems as error:
@@ -142,6 +146,8 @@ def add_plugin(args: argparse.Namespace) -> int:
         )
     else:
         say(f"{plugin.name} added to {settings.file}" + (f" with {_counted(actions)}" if actions is not None else ""))
+        if note is not None:
+            say(note)
         say(_said(word))
     return 1 if word is not None and word["status"] not in ("active", "inactive") else 0
 
@@ -172,7 +178,7 @@ def list_plugins(args: argparse.Namespace) -> int:
     """List what is configured, with what a live server says of it."""
     import anyio
 
-    from opcode_kernel.server.external import states
+    from opcode_kernel.server.external import remark_of, states
 
     settings = settings_of(args)
     known = anyio.run(states, settings)
@@ -182,7 +188,7 @@ def list_plugins(args: argparse.Namespace) -> int:
     elif rows:
         say(table(("NAME", "STATUS", "SERVER", "REMARK"), [
             (row["name"], row["status"], shorten(row.get("url") or " ".join([row["command"], *row["args"]]), 50),
-             " ".join((row["error_message"] or "").split())) for row in rows
+             " ".join(remark_of(row).split())) for row in rows
         ], terminal_width()))  # fmt: skip
     else:
         say(f"no external plugins in {settings.file}; 'opcode plugin add' adds one")
@@ -201,6 +207,25 @@ def entry_of(args: argparse.Namespace) -> dict[str, Json]:
     restart = {"max": _number(args.restart_max), "window": args.restart_window}
     given["restart"] = {key: value for key, value in restart.items() if value is not None}
     return {key: value for key, value in given.items() if value not in (None, {})}
+
+
+def _bind_here(entry: dict[str, Json]) -> str | None:
+    """Have a command mean in the server, which works elsewhere, what it means in this directory; returns what to say of it."""
+    command = entry.get("command") or ""
+    if "/" in command and _leads_from_here(command):
+        entry["command"] = os.path.abspath(command)  # noqa: PTH100 - a link stays one
+    if "cwd" in entry:
+        return None
+    for word in entry.get("args", ()):
+        for path in (word, word.partition("=")[2]):  # also that of --option=path
+            if _leads_from_here(path):
+                entry["cwd"] = str(Path.cwd())
+                return f"{shorten(path)} leads there from this directory, so it works in {entry['cwd']}; --cwd names another"
+    return None
+
+
+def _leads_from_here(path: str) -> bool:
+    return not path.startswith(("/", "~", "-")) and os.path.exists(path)  # noqa: PTH110 - what is no path is false
 
 
 def _texts(pairs: list[str], option: str) -> dict[str, str]:

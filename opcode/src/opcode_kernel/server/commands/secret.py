@@ -23,7 +23,8 @@ Say = Callable[["argparse.Namespace", "Settings"], int]
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
     parser = commands.add_parser("secret", help="store, list, show and delete secrets, and change their key")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    parser.set_defaults(handler=lambda _: parser.error(f"expected a verb: {', '.join(_VERBS)}"))
     for verb, (text, name, work) in _VERBS.items():
         sub = verbs.add_parser(verb, help=text, description=_LONG.get(verb, f"{text[0].upper()}{text[1:]}."))
         if name:
@@ -96,7 +97,10 @@ def _set(args: argparse.Namespace, settings: Settings) -> int:
     value = _value(args.from_file)
     templates, hosts = args.allow_template or lifted, args.allow_host or lifted
     result = _do(set_secret, settings, args.name, value, templates, hosts)
-    return _say(args, result, f"{args.name} stored{_bounds(result)}")
+    _say(args, result, f"{args.name} stored{_bounds(result)}")
+    for warning in result["warnings"]:
+        complain(f"warning: {warning}")
+    return 0
 
 
 def _value(file: str | None) -> str:
@@ -167,22 +171,32 @@ def _list(args: argparse.Namespace, settings: Settings) -> int:
         say(
             table(("NAME", "UPDATED", "ONLY"), shown) if bounded else table(("NAME", "UPDATED"), [r[:2] for r in shown])
         )
+    else:
+        say("no secrets; 'opcode secret set NAME' stores one")
     return 0
 
 
 def _rotate(args: argparse.Namespace, settings: Settings) -> int:
     from opcode_kernel.server.secret_work import rotate_vault
 
-    count = _do(rotate_vault, settings)
-    _say(args, {"secrets": count, "rotated": True}, f"{count} secrets are under the new passphrase; from now on it is "
-         "OPCODE_VAULT_KEY")  # fmt: skip
+    count, keys = _do(rotate_vault, settings), settings.vault_keys
+    given = "OPCODE_VAULT_KEY_NEW_FILE" if keys.is_in_file("OPCODE_VAULT_KEY_NEW") else "OPCODE_VAULT_KEY_NEW"
+    others = (
+        "" if keys.is_in_file("OPCODE_VAULT_KEY") else " wherever that is set, for the server and for this command,"
+    )
+    _say(args, {"secrets": count, "rotated": True}, f"{_counted(count)} under the new passphrase, and the old one opens "
+         f"nothing any more. Now {keys.to_set} the new one{others} and take away {given}")  # fmt: skip
     if (pid := _server(settings)) and not args.json:
         complain(
-            f"the running server (pid {pid}) goes on if it was started with the new passphrase as OPCODE_VAULT_KEY_NEW, "
-            "OPCODE_VAULT_KEY (the old one as OPCODE_VAULT_KEY_PREVIOUS), or in the file it reads it from; else its secrets "
-            "fail until it is restarted with the new one"
+            f"the running server (pid {pid}) keeps working if it reads its passphrase from a file that holds the new one, or "
+            "was started with the new one as OPCODE_VAULT_KEY or OPCODE_VAULT_KEY_NEW; otherwise each use of a secret fails "
+            "until you set its OPCODE_VAULT_KEY to the new one and restart it (kill -HUP does not read that again)"
         )
     return 0
+
+
+def _counted(secrets: int) -> str:
+    return "1 secret is" if secrets == 1 else f"{secrets} secrets are"
 
 
 def _server(settings: Settings) -> int:
@@ -196,7 +210,7 @@ def _rekey(args: argparse.Namespace, settings: Settings) -> int:
     from opcode_kernel.server.secret_work import rekey_vault
 
     count = _do(rekey_vault, settings)
-    return _say(args, {"secrets": count, "rekeyed": True}, f"{count} secrets are under a new key of the same passphrase; a "
+    return _say(args, {"secrets": count, "rekeyed": True}, f"{_counted(count)} under a new key of the same passphrase; a "
                 "running server takes it over by itself")  # fmt: skip
 
 
@@ -239,6 +253,8 @@ def _audit(args: argparse.Namespace, settings: Settings) -> int:
         columns = ("at", "action", "name", "agent_id", "template", "run_id", "step_id")
         header = ("AT", "ACTION", "NAME", "AGENT", "TEMPLATE", "WORKFLOW", "STEP")
         say(table(header, [[use[column] or "" for column in columns] for use in uses]))
+    else:
+        say("nothing was done with secrets so far")
     return 0
 
 
