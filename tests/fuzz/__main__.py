@@ -16,6 +16,8 @@ from tests.fuzz.judge import KINDS, Verdict, judge_stretch
 
 #: Inputs per engine.
 _STRETCH = 500
+#: Seconds between two words about how far it has come.
+_TELL_EVERY = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,8 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(kind: str, count: int, verdicts: object) -> int:
     total, began, shown = Verdict(), time.monotonic(), 0
+    told = began
     for verdict in verdicts:  # type: ignore[attr-defined]
         total.add(verdict)
+        if time.monotonic() - told >= _TELL_EVERY:
+            told = time.monotonic()
+            sys.stderr.write(f"{sum(total.outcomes.values())} of {count} {kind} after {told - began:.0f} s\n")
         for violation in total.violations[shown:]:
             sys.stderr.write(f"{violation}\n")
         shown = len(total.violations)

@@ -63,7 +63,7 @@ def test_a_file_that_is_not_json_is_named_with_line_and_column(tmp_path, capsys)
     file.write_text('{\n  "steps": oops\n}')
     assert main(["validate", str(file), "--json"]) == 1
     shown = capsys.readouterr()
-    assert f"{file}, line 2, column 12: expected JSON" in shown.err
+    assert f"{file}, line 2, column 12: expected a value, found oops" in shown.err
     assert json.loads(shown.out)["error"]["code"] == "VALIDATION_ERROR"
     assert "Traceback" not in shown.err
 
