@@ -87,10 +87,11 @@ class ParallelStep:
         decided = _race(blocks, plan) if plan.mode == "race" else _all(blocks, plan)
         if decided is not None:
             return decided
-        running = sum(not block.ended for block in blocks)
-        more = min(plan.width - running, plan.count - len(blocks))
-        if more > 0:
-            return Open([_branch(len(blocks) + offset) for offset in range(more)])
+        if len(blocks) < plan.count:
+            running = sum(not block.ended for block in blocks)
+            more = min(plan.width - running, plan.count - len(blocks))
+            if more > 0:
+                return Open([_branch(len(blocks) + offset) for offset in range(more)])
         return Wait()
 
 
@@ -99,10 +100,13 @@ def _branch(index: int) -> OpenBlock:
 
 
 def _all(blocks: Sequence[BlockView], plan: Branches) -> Directive | None:
+    # From the end: branches mostly end in their order, so the last one tells at once that there is more to come.
+    if len(blocks) < plan.count or not all(block.ended or block.suspended for block in reversed(blocks)):
+        return None
     failed = [index for index, block in enumerate(blocks) if block.failure is not None]
-    if failed and all(block.ended or block.suspended for block in blocks) and len(blocks) == plan.count:
+    if failed:
         return _failed(blocks, failed)
-    if len(blocks) < plan.count or not all(block.ended for block in blocks):
+    if not all(block.ended for block in reversed(blocks)):
         return None
     return Complete({"mode": "all", "branches": [block.output for block in blocks]}, [("parallel_completed", {})])
 
