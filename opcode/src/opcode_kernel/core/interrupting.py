@@ -9,7 +9,7 @@ from opcode_kernel.core import ending
 from opcode_kernel.core.commands import Command, RunAction
 from opcode_kernel.core.handling import skip_running
 from opcode_kernel.core.messages import Interrupted
-from opcode_kernel.core.node import ACTIVE, PENDING, SUSPENDED, Node
+from opcode_kernel.core.node import ACTIVE, PENDING, Node
 from opcode_kernel.core.settling import asks_operator, cancel, close_failed, rest_containers, rest_long_waits, suspend
 from opcode_kernel.core.times import duration_text
 from opcode_kernel.errors import Failure, Json
@@ -49,8 +49,7 @@ def time_out(run: Run) -> None:
     """The budget of the workflow is used up."""
     definition = run.plan.definition
     limit = duration_text(definition.timeout or 0)
-    if run.state.status == SUSPENDED:
-        run.resume("timeout")
+    run.wake("timeout")
     run.emit("workflow_timed_out", None, {"timeout": limit, "on_timeout": definition.on_timeout})
     match definition.on_timeout:
         case "cancel":

@@ -12,7 +12,7 @@ from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.directives import advance
 from opcode_kernel.core.handling import attempt_failed
 from opcode_kernel.core.messages import ActionFailed, ActionSucceeded, ActionSuspended
-from opcode_kernel.core.node import RUNNING, SUSPENDED
+from opcode_kernel.core.node import RUNNING
 from opcode_kernel.core.starting import start
 from opcode_kernel.core.tasks import BUDGET
 from opcode_kernel.core.times import MILLISECOND
@@ -30,7 +30,7 @@ def action_succeeded(run: Run, message: ActionSucceeded) -> None:
         ending.ended(run, message.task)
         return
     node = state.nodes[command.step_id]
-    _wake(run, "child")
+    run.wake("child")
     if message.emitted:
         for event_type, payload in message.emitted:
             run.emit(event_type, node, payload if payload is None or isinstance(payload, dict) else {"value": payload})
@@ -47,7 +47,7 @@ def action_failed(run: Run, message: ActionFailed) -> None:
         ending.ended(run, message.task)
         return
     node = run.state.nodes[command.step_id]
-    _wake(run, "child")
+    run.wake("child")
     for event_type, payload in message.notes or ():
         run.emit(event_type, node, payload)
     attempt_failed(run, node, message.failure)
@@ -85,20 +85,15 @@ def timer_fired(run: Run, task: str) -> None:
         case "retry":
             start(run, node)
         case "wait":
-            _wake(run, "timeout")
+            run.wake("timeout")
             advance(run, node, {"timer": True})
         case "decision":
             signals.decision_timed_out(run, node)
         case "timeout":
-            _wake(run, "timeout")
+            run.wake("timeout")
             limit = node.plan.timeout or 0
             ending.time_out(run, node, Failure("TIMEOUT_ERROR", f"step {node.path} exceeded its time-out of "
                                                 f"{limit // MILLISECOND} ms"))  # fmt: skip
         case "grace":
-            _wake(run, "timeout")
+            run.wake("timeout")
             ending.finish(run, node)
-
-
-def _wake(run: Run, reason: str) -> None:
-    if run.state.status == SUSPENDED:
-        run.resume(reason)

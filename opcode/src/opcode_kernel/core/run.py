@@ -35,7 +35,7 @@ from opcode_kernel.core.messages import (
     Start,
     TimerFired,
 )  # fmt: skip
-from opcode_kernel.core.node import ACTIVE, Node
+from opcode_kernel.core.node import ACTIVE, SUSPENDED, Node
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.starting import begin, start, start_run
 from opcode_kernel.core.state import RunState
@@ -191,6 +191,11 @@ class Run:
         ))  # fmt: skip
         self.events.append(event)
         apply(state, event, node)
+
+    def wake(self, reason: str, node: Node | None = None) -> None:
+        """Resume the run if it is suspended."""
+        if self.state.status == SUSPENDED:
+            self.resume(reason, node)
 
     def resume(self, reason: str, node: Node | None = None, private: dict[str, Json] | None = None) -> None:
         """Emit `workflow_resumed`."""

@@ -77,8 +77,7 @@ def _decision(run: Run, signal: Signal) -> None:
     node = decision.node
     received(run, signal, node)
     run.emit("decision_resolved", node, {**resolution, "decision_id": decision.id}, None, signal.agent_id)
-    if run.state.status == SUSPENDED:
-        run.resume("decision", node)
+    run.wake("decision", node)
 
 
 def _pending_decision(run: Run, signal: Signal) -> DecisionState | None:
@@ -155,8 +154,7 @@ def decision_timed_out(run: Run, node: Node) -> None:
     if fallback is not None:
         resolution["choice"] = fallback
     run.emit("decision_resolved", node, resolution)
-    if run.state.status == SUSPENDED:
-        run.resume("timeout", node)
+    run.wake("timeout", node)
     if fallback is None:
         attempt_failed(run, node, Failure("TIMEOUT_ERROR", f"nobody decided step {node.path} in time"))
 
@@ -178,8 +176,8 @@ def _data(run: Run, signal: Signal) -> None:
     received(run, signal, waiter, private)
     for key, value in signal.payload.items():
         run.emit("variable_set", None, {"key": key, "value": value}, None, signal.agent_id)
-    if waiter is not None and state.status == SUSPENDED:
-        run.resume("signal", waiter)
+    if waiter is not None:
+        run.wake("signal", waiter)
 
 
 def _waiter(run: Run, signal: Signal) -> Node | None:
@@ -222,6 +220,5 @@ def _cancel_decision(run: Run, signal: Signal, step_id: str) -> None:
     if node is None:
         raise _nothing_asked(run, step_id)
     received(run, signal, node)
-    if run.state.status == SUSPENDED:
-        run.resume("signal", node)
+    run.wake("signal", node)
     run.emit("step_skipped", node, {"reason": "decision_cancelled"})

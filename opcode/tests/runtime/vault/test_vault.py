@@ -12,28 +12,12 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from opcode_kernel.errors import DefinitionError, NotFoundError, VaultError
-from opcode_kernel.runtime.vault import MAX_VALUE, Vault, keys, open_vault
+from opcode_kernel.runtime.vault import MAX_VALUE, Vault, open_vault
 from opcode_kernel.store.base import SecretRow
 from opcode_kernel.store.memory import MemoryStore
 from opcode_kernel.store.tortoise import SqlStore
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Derive new keys with the fewest rounds that are accepted."""
-    monkeypatch.setattr(keys, "ITERATIONS", keys.ITERATIONS_ALLOWED.start)
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
 
 
 @pytest.fixture

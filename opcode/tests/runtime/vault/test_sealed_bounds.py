@@ -26,22 +26,6 @@ STEP = Borrower("me", "run", "t", "s", "http.get")
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Derive new keys with the fewest rounds that are accepted."""
-    monkeypatch.setattr(keys, "ITERATIONS", keys.ITERATIONS_ALLOWED.start)
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
 async def vault(store: MemoryStore) -> Vault:
     made = await open_vault(store, "pass")
     await made.set("A", "hunter2", templates=["t"], hosts=["good.example"])
