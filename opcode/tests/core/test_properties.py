@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import opcode_steps
-from opcode_kernel.testing.campaign import expect_same, failure_of, plan_of, simulate
+from opcode_kernel.testing.campaign import expect_same, failure_of, inputs_of, plan_of, simulate
 from opcode_kernel.testing.faults import Faults
 from opcode_kernel.testing.generator import Features, SeededChooser, generate
 from opcode_kernel.testing.outsiders import Outsiders
+from opcode_kernel.testing.restarts import expect_no_trace
 from opcode_kernel.testing.simulator import Simulator
 from opcode_kernel.testing.strategies import definitions, faults, seeds
 from opcode_kernel.testing.vocabulary import vocabulary_of
@@ -61,6 +62,13 @@ def kept_seeds() -> Iterator[Any]:
 def test_a_seed_that_once_failed_holds(seed: int) -> None:
     failure = failure_of(seed, VOCABULARY)
     assert failure is None, failure
+
+
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_a_restart_between_any_two_pieces_of_work_leaves_no_trace_in_the_log(first: int) -> None:
+    for seed in range(first, first + 50):
+        plan = plan_of(generate(SeededChooser(seed)), VOCABULARY)
+        expect_no_trace(plan, inputs_of(plan), seed)
 
 
 @many

@@ -172,6 +172,17 @@ def test_suspended_branches_are_cancelled_once_another_branch_failed() -> None:
     assert "p.branch_1.behind" not in found.run.state.nodes
 
 
+def test_a_branch_that_only_waits_for_a_fallback_elsewhere_counts_as_suspended() -> None:
+    rescue = {"on_error": {"strategy": "fallback_step", "fallback_step": "f"}}
+    found = run(
+        fan([echo("a")], [echo("b", **rescue)], [echo("c", **rescue)]), {**ASK, "id": "f"},
+        results={"p.branch_0.a": fails(), "p.branch_1.b": fails(), "p.branch_2.c": HOLD},
+    )  # fmt: skip
+    assert (found.node("f").status, found.node("p").status) == ("suspended", "running")
+    found.fail("p.branch_2.c")  # whose fallback rests already
+    assert (found.node("p").status, found.node("p").error.step_id) == ("failed", "p.branch_0.a")
+
+
 def test_nothing_behind_a_gate_runs_before_the_decision_in_any_branch() -> None:
     found = run(fan([ASK, echo("behind")], [echo("b")]))
     assert found.status == "suspended"

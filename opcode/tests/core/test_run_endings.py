@@ -7,6 +7,7 @@ import pytest
 import opcode_steps
 from opcode_kernel.core.commands import CancelTask
 from opcode_kernel.core.messages import ActionEnded, ActionFailed, ActionSucceeded, Interrupted, TimerFired
+from opcode_kernel.core.run import Run
 from opcode_kernel.core.times import SECOND
 from opcode_kernel.errors import Failure
 from opcode_kernel.testing.faults import Faults
@@ -175,3 +176,13 @@ def test_a_workflow_time_out_that_ends_the_wait_for_the_last_loser_finds_all_don
     found.now += 2 * SECOND
     found.send(TimerFired("!timeout"))
     assert found.outcome().output == {"mode": "race", "winner": 1, "output": "won"}
+
+
+def test_what_an_ending_race_contains_is_not_asked_again_after_a_restart() -> None:
+    inner = {**race([echo("a")], [echo("b")]), "id": "q"}
+    found = run(race([inner], [echo("quick")]), results={"p.branch_0.q.branch_0.a": HOLD, WINNER: HOLD})
+    found.succeed(WINNER)
+    assert found.node("p").ending is not None
+    assert [event.step_id for event in found.events("step_progressed")] == ["p.branch_0.q", "p"]
+    again = Run.replay(found.plan, found.log)
+    assert again.carry(found.now).events == []

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import opcode_steps
+from opcode_kernel.core.fold import fold
 from opcode_kernel.core.scope import Scope
 from opcode_kernel.errors import ConflictError, DefinitionError, NotFoundError
 from opcode_kernel.testing.simulator import Simulator, simulated
@@ -297,3 +298,38 @@ def test_a_skip_brings_back_what_was_cut_short_with_the_run() -> None:
     found.signal("skip", "a")
     assert (found.node("b").status, found.node("b").output) == ("completed", "again")
     assert (found.status, found.node("z").status) == ("completed", "completed")
+
+
+def test_a_fallback_that_was_begun_for_a_step_that_is_repeated_does_not_begin_by_itself() -> None:
+    rescue = {"on_error": {"strategy": "fallback_step", "fallback_step": "f"}}
+    found = run(
+        echo("a", **rescue), wait("f", duration="2h"), echo("b", depends_on=["a"], condition="inputs.n"),
+        inputs={"n": 2}, more={"timeout": "100s"}, results={"a": [fails(), "ok"]},
+    )  # fmt: skip
+    found.pass_time("100s")
+    assert (found.status, found.node("f").status) == ("failed", "skipped")
+    length = len(found.log)
+    found.signal("retry", "a")
+    assert [event.payload for event in found.events("step_skipped", step="f")][-1] == {"reason": "fallback_not_needed"}
+    for cut in range(length, len(found.log)):
+        assert found.node("f").key not in [node.key for node in fold(found.run.plan, found.log[:cut]).ready]
+
+
+def test_a_race_that_goes_on_is_decided_by_the_branch_that_had_won_when_nobody_asked_any_more() -> None:
+    abort = {"on_error": {"strategy": "fail_workflow"}}
+    race = fan([echo("b", condition="false")], [echo("a", condition="inputs.n", **abort), echo("x")])
+    race["config"]["mode"] = "race"
+    found = run(race, inputs={"n": 2}, results={"p.branch_1.x": HOLD})
+    assert (found.status, found.node("p.branch_0.b").status) == ("failed", "skipped")
+    found.signal("skip", "p.branch_1.a")
+    assert (found.status, found.node("p").output["winner"]) == ("completed", 0)
+
+
+def test_a_container_that_goes_on_fills_the_room_it_has() -> None:
+    abort = {"on_error": {"strategy": "fail_workflow"}}
+    step = fan([], [echo("a", condition="inputs.n", **abort), echo("x")], [echo("c")])
+    step["config"]["max_concurrency"] = 2
+    found = run(step, inputs={"n": 2}, results={"p.branch_1.x": HOLD, "p.branch_2.c": HOLD})
+    assert (found.status, "p.branch_2.c" in found.run.state.nodes) == ("failed", False)
+    found.signal("skip", "p.branch_1.a")
+    assert [found.node(path).status for path in ("p.branch_1.x", "p.branch_2.c")] == ["running", "running"]

@@ -21,6 +21,8 @@ def advance(run: Run, node: Node, arrived: dict[str, Json] | None) -> None:
     """Ask the step type what should happen next."""
     if node.status not in (RUNNING, SUSPENDED) or node.ending is not None or run.state.is_terminal:
         return
+    if not node.block.goes_on:
+        return
     view = View(run.state, node, run.now, node.attempt, node.arrived if arrived is None else arrived, fresh=False)
     try:
         directive = node.plan.type.advance(view)

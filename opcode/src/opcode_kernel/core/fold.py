@@ -33,8 +33,10 @@ def fold(plan: Plan, events: Iterable[Event]) -> RunState:
     left = left_over(state)
     settle_work(state)
     if state.status == ACTIVE:
-        for queue, nodes in zip((state.ready, state.touched, state.quiet), left, strict=True):
-            queue.extend(nodes)
+        ready, touched, quiet = left
+        state.ready.extend(ready)
+        state.touched.extend(touched)
+        state.quiet.extend(quiet)
     state.dirty.clear()
     state.dirty_decisions.clear()
     return state
@@ -45,10 +47,10 @@ def left_over(state: RunState) -> tuple[list[Node], list[Node], list[Node]]:
 
     Nearly all of it was carried out by later events; doing the rest twice changes nothing.
     """
-    ready, touched, quiet = (_latest(queue) for queue in (state.ready, state.touched, state.quiet))
+    ready, quiet = _latest(state.ready), _latest(state.quiet)
     return (
         [node for node in ready if node.status == PENDING],
-        [node for node in touched if node.status in (RUNNING, SUSPENDED) and not _is_parked(node)],
+        [node for node in state.touched if node.status in (RUNNING, SUSPENDED) and not _is_parked(node)],
         [node for node in quiet if node.status == RUNNING],
     )
 

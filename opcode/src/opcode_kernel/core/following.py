@@ -101,7 +101,9 @@ def trigger(state: RunState, node: Node, fallback_path: str) -> None:
     if not fallback.block.plan.nested and node.plan.index in fallback.plan.depends_on and node.block is fallback.block:
         fallback.pending -= 1
     if fallback.pending == 0 and fallback.status == PENDING:
-        state.ready.append(fallback)
+        _put_back(state, fallback)
+    if fallback.last_resort.status == SUSPENDED:
+        came_to_rest(state, block)
 
 
 def declined(state: RunState, fallback: Node) -> None:
@@ -114,17 +116,29 @@ def declined(state: RunState, fallback: Node) -> None:
 def rest_above(state: RunState, fallback: Node) -> None:
     """The lists that wait for a resting fallback may have come to rest with it."""
     for original in fallback.rescues:
-        if original.block.owner is not None:
-            state.quiet.append(original.block.owner)
+        came_to_rest(state, original.block)
         rest_above(state, original)
 
 
-def release(node: Node) -> None:
+def came_to_rest(state: RunState, block: Block) -> None:
+    """A step of the list rests, or waits for one that does: that may be all its container waited for."""
+    owner = block.owner
+    if owner is None:
+        return
+    if block.live == 0:
+        state.quiet.append(owner)
+    if len(owner.blocks) > 1:
+        state.touched.append(owner)
+
+
+def release(state: RunState, node: Node) -> None:
     """A step that runs again needs no fallback before it fails again, and one that is passed over needs none."""
     fallback = node.fallback
     if fallback is not None:
         fallback.rescues = tuple(original for original in fallback.rescues if original is not node)
         fallback.triggered = bool(fallback.rescues)
+        if not fallback.triggered and fallback in state.ready:
+            state.ready.remove(fallback)
         node.fallback = node.rescued_by = None
 
 
@@ -186,10 +200,10 @@ def reset(state: RunState, node: Node) -> None:
     node.cut = node.unknown = False
     node.ending = None
     drop_blocks(state, node)
-    release(node)
+    release(state, node)
     state.dirty[node] = None
     if node.triggered or not node.plan.is_fallback:
-        state.ready.append(node)
+        _put_back(state, node)
     reopen_above(state, node)
 
 
@@ -214,12 +228,13 @@ def reopen_above(state: RunState, node: Node) -> None:
     elif owner.status in TERMINAL_STEP:
         owner.error, owner.completed_at, owner.reason = None, None, None
         owner.cut = False
-        release(owner)
+        release(state, owner)
         state.dirty[owner] = None
         reopen_above(state, owner)
         enter(state, owner, RUNNING)
         for other in owner.blocks:
             _revive(state, other)
+        state.touched.append(owner)  # what ended in it when nobody asked any more may decide it
 
 
 def _revive(state: RunState, block: Block) -> None:
@@ -235,7 +250,7 @@ def _revive(state: RunState, block: Block) -> None:
         if node.cut:
             reset(state, node)
         elif node.status == PENDING:
-            state.ready.append(node)
+            _put_back(state, node)
 
 
 def recount(state: RunState) -> None:
@@ -248,7 +263,14 @@ def recount(state: RunState) -> None:
             not _is_satisfied(nodes[index]) and nodes[index] not in node.rescues for index in node.plan.depends_on
         )
         if node.pending == 0 and (not node.plan.is_fallback or node.triggered):
-            state.ready.append(node)
+            _put_back(state, node)
+
+
+def _put_back(state: RunState, node: Node) -> None:
+    """Put a step in line that may stand there already: it stands where it was put last, before and after a restart."""
+    if node in state.ready:
+        state.ready.remove(node)
+    state.ready.append(node)
 
 
 def _is_satisfied(node: Node | None) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from opcode_kernel.core.node import PENDING, TERMINAL_RUN, Block, DecisionState, Node
@@ -15,6 +16,28 @@ if TYPE_CHECKING:
 
 #: The shared empty object; never mutated.
 _NOTHING: dict[str, Any] = {}
+
+
+class Queue(OrderedDict[Node, None]):
+    """Steps in line, each once, where it was put last.
+
+    A restart finds a step here that was asked before, for being asked leaves no event where nothing follows. To ask it
+    twice changes nothing, and put in line anew it must not stand where the older one did.
+    """
+
+    def append(self, node: Node) -> None:
+        """Put a step at the end, wherever it stood."""
+        self[node] = None
+        self.move_to_end(node)
+
+    def extend(self, nodes: Iterable[Node]) -> None:
+        """Put several at the end, in their order."""
+        for node in nodes:
+            self.append(node)
+
+    def popleft(self) -> Node:
+        """Take the first one. Raises `KeyError` when there is none."""
+        return self.popitem(last=False)[0]
 
 
 class RunState:
@@ -83,7 +106,7 @@ class RunState:
 
         # Work that follows from the latest events; empty between transitions.
         self.ready: deque[Node] = deque()
-        self.touched: deque[Node] = deque()
+        self.touched = Queue()
         self.quiet: list[Node] = []
         # What changed since it was last asked for; the projection reads and clears these.
         self.dirty: dict[Node, None] = {}

@@ -9,6 +9,7 @@ from opcode_kernel.core.counting import drop_blocks, enter, forget_attempt, leav
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import (
     bring_back,
+    came_to_rest,
     declined,
     recount,
     release,
@@ -165,7 +166,7 @@ def step_skipped(state: RunState, event: Event, node: Node) -> None:
         node.output = payload["output"]
     node.completed_at = event.at
     if node.status == FAILED:
-        release(node)
+        release(state, node)
         reopen_above(state, node)
         state.failures = [entry for entry in state.failures if entry[0] is not node and entry[0].status == FAILED]
         bring_back(state)
@@ -221,12 +222,7 @@ def step_suspended(state: RunState, event: Event, node: Node) -> None:
     leave_live(node)
     node.status = SUSPENDED
     node.block.resting += 1
-    owner = node.block.owner
-    if owner is not None:
-        if node.block.live == 0:
-            state.quiet.append(owner)
-        if len(owner.blocks) > 1:
-            state.touched.append(owner)
+    came_to_rest(state, node.block)
     if node.rescues:
         rest_above(state, node)
 

@@ -15,16 +15,19 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from typing import Any
 
 from opcode_kernel.core.compiling import compile_plan
 from opcode_kernel.core.holes import Hole, Secret
 from opcode_kernel.core.plan import Plan
 from opcode_kernel.core.scope import Scope
+from opcode_kernel.core.state import RunState
 from opcode_kernel.errors import Json
 from opcode_kernel.plugin.manager import discover
 from opcode_kernel.testing.faults import Faults
 from opcode_kernel.testing.generator import INPUT_SCHEMA, INPUTS, Features, SeededChooser, generate
 from opcode_kernel.testing.outsiders import Outsiders
+from opcode_kernel.testing.restarts import expect_no_trace
 from opcode_kernel.testing.simulator import Simulator
 from opcode_kernel.testing.snapshots import Outcome
 from opcode_kernel.testing.vocabulary import TestVocabulary, vocabulary_of
@@ -42,17 +45,23 @@ def simulate(plan: Plan, seed: int, faults: Faults | None = None, outsiders: Out
     """Run a generated definition to its rest and return the simulator; raises `InvariantBroken`."""
     around = outsiders or Outsiders(seed)
     simulator = Simulator(plan, seed=seed, faults=faults, outsiders=around, forbidden=(SECRET,))
-    own = plan.inputs.resolve(Scope(simulator.run.state, simulator.run.state.root))
-    simulator.start({**own, **INPUTS, "key": Hole(("k-", Secret("P")))})
+    simulator.start(inputs_of(plan))
     simulator.finish()
     return simulator
 
 
+def inputs_of(plan: Plan) -> dict[str, Any]:
+    """Return the inputs of a generated definition's run, a hole for the secret among them."""
+    nothing = RunState(plan)
+    return {**plan.inputs.resolve(Scope(nothing, nothing.root)), **INPUTS, "key": Hole(("k-", Secret("P")))}
+
+
 def campaign(seed: int, vocabulary: TestVocabulary) -> None:
-    """Try everything with one seed: an undisturbed run, crashes, and people who meddle."""
+    """Try everything with one seed: an undisturbed run, restarts, crashes, and people who meddle."""
     definition = generate(SeededChooser(seed), Features())
     plan = plan_of(definition, vocabulary)
     calm = simulate(plan, seed)
+    expect_no_trace(plan, inputs_of(plan), seed, restarts=3)
     for pauses in (0.0, 0.3):
         crashing = Faults(0.1, 0.1, 0.1, 0.5, pauses, policy=[None, "resume"][seed % 2])
         expect_same(calm, simulate(plan, seed, crashing))
