@@ -333,3 +333,57 @@ def test_a_container_that_goes_on_fills_the_room_it_has() -> None:
     assert (found.status, "p.branch_2.c" in found.run.state.nodes) == ("failed", False)
     found.signal("skip", "p.branch_1.a")
     assert [found.node(path).status for path in ("p.branch_1.x", "p.branch_2.c")] == ["running", "running"]
+
+
+def effect(step_id: str, **keys: Any) -> dict[str, Any]:
+    return {"id": step_id, "action": "test.slow", "params": {"value": step_id}, **keys}
+
+
+ABORT = {"on_error": {"strategy": "fail_workflow"}}
+
+
+@pytest.mark.parametrize(("answer", "output"), [("retry", "again"), ("skip", "it did")])
+def test_an_effect_that_was_cut_off_with_the_run_is_brought_back_as_a_question(answer: str, output: str) -> None:
+    found = run(echo("a", **ABORT), effect("pay"), results={"a": [HOLD, "ok"], "pay": [HOLD, "again"]})
+    found.fail("a")
+    assert found.events("step_skipped", step="pay")[0].payload == {"reason": "workflow_failed", "outcome": "unknown"}
+    found.signal("retry", "a")
+    assert (found.node("a").status, found.status, found.node("pay").attempt) == ("completed", "suspended", 1)
+    assert (found.node("pay").reason, found.node("pay").unknown) == ("interrupted", True)
+    found.crash()
+    assert (found.status, found.node("pay").attempt) == ("suspended", 1)
+    found.signal(answer, "pay", {"output": output} if answer == "skip" else None)
+    assert (found.status, found.node("pay").output) == ("completed", output)
+
+
+def test_what_is_safe_to_repeat_and_was_cut_off_with_the_run_is_repeated() -> None:
+    found = run(echo("a", **ABORT), echo("b"), results={"a": [HOLD, "ok"], "b": [HOLD, "again"]})
+    assert found.fail("a").signal("retry", "a").status == "completed"
+
+
+def test_a_container_that_was_cut_short_with_the_run_goes_on_where_it_was() -> None:
+    body = [echo("done"), effect("pay")]
+    loop = {"id": "l", "type": "loop", "config": {"over": "[1, 2]", "body": body}}
+    cut = {"p.branch_0.l.iter_0.pay": "paid", "p.branch_0.l.iter_1.pay": [HOLD, "again"]}
+    found = run(echo("a", **ABORT), fan([loop], [echo("b")]), results={"a": [HOLD, "ok"], **cut})
+    found.fail("a")
+    assert (found.node("p").status, found.node("p.branch_0.l").status) == ("skipped", "skipped")
+    found.signal("retry", "a")
+    assert [node.attempt for node in map(found.node, ["p", "p.branch_0.l"])] == [2, 2]
+    assert (found.status, found.node("p.branch_0.l.iter_1.pay").reason) == ("suspended", "interrupted")
+    assert found.signal("retry", "p.branch_0.l.iter_1.pay").status == "completed"
+    started = [event.step_id for event in found.events("step_started")]
+    assert {name: started.count(name) for name in started if ".iter_" in name or name.endswith(".b")} == {
+        "p.branch_0.l.iter_0.done": 1, "p.branch_0.l.iter_0.pay": 1, "p.branch_0.l.iter_1.done": 1,
+        "p.branch_0.l.iter_1.pay": 2, "p.branch_1.b": 1,
+    }  # fmt: skip
+
+
+def test_a_list_that_an_operator_lets_go_on_keeps_what_is_done_in_the_others() -> None:
+    loop = {"id": "l", "type": "loop", "config": {"over": "[1, 2]", "body": [echo("done"), echo("x")]}}
+    found = run(
+        fan([echo("a", **ABORT)], [loop]), results={"p.branch_0.a": [HOLD, "ok"], "p.branch_1.l.iter_1.x": [HOLD, "x"]}
+    )
+    found.fail("p.branch_0.a").signal("retry", "p.branch_0.a")
+    assert found.status == "completed"
+    assert len(found.events("step_started", step="p.branch_1.l.iter_0.done")) == 1

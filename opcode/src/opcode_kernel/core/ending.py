@@ -120,7 +120,7 @@ def _skip_rest(run: Run, owner: Node, reason: str) -> None:
     for node in reversed(_below(owner)):
         waits = node.task in run.state.ending or any(inner.task in run.state.ending for inner in _below(node))
         if not waits and node.status != PENDING and not node.is_terminal:
-            run.emit("step_skipped", node, {"reason": handling.cut_reason(node, reason)}, {"final": True})
+            handling.cut(run, node, reason)
 
 
 def _owner(node: Node) -> Node:

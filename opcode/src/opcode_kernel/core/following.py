@@ -208,10 +208,23 @@ def reset(state: RunState, node: Node) -> None:
 
 
 def bring_back(state: RunState) -> None:
-    """Once no failure is left, what was skipped only because the run ended is as if it had not begun."""
+    """Once no failure is left, what was skipped only because the run ended goes on."""
     for node in state.root.nodes:
         if node is not None and node.cut and not state.failures:
-            reset(state, node)
+            _take_up(state, node)
+
+
+def _take_up(state: RunState, node: Node) -> None:
+    """Let a step go on that was cut short with the run: a container where it was, any other one from its beginning.
+
+    Nobody consented to repeating it, so it still counts that nobody knows how far an effect came.
+    """
+    if node.blocks and (node.triggered or not node.plan.is_fallback):
+        _reopen(state, node)
+    else:
+        unknown = node.unknown
+        reset(state, node)
+        node.unknown = unknown
 
 
 def reopen_above(state: RunState, node: Node) -> None:
@@ -226,15 +239,20 @@ def reopen_above(state: RunState, node: Node) -> None:
     if owner.status == SUSPENDED:
         wake(state, owner)
     elif owner.status in TERMINAL_STEP:
-        owner.error, owner.completed_at, owner.reason = None, None, None
-        owner.cut = False
         release(state, owner)
-        state.dirty[owner] = None
         reopen_above(state, owner)
-        enter(state, owner, RUNNING)
-        for other in owner.blocks:
-            _revive(state, other)
-        state.touched.append(owner)  # what ended in it when nobody asked any more may decide it
+        _reopen(state, owner)
+
+
+def _reopen(state: RunState, owner: Node) -> None:
+    """Let a container that has ended go on with all that is done in it."""
+    owner.error, owner.completed_at, owner.reason = None, None, None
+    owner.cut, owner.passed = False, 0
+    state.dirty[owner] = None
+    enter(state, owner, RUNNING)
+    for block in owner.blocks:
+        _revive(state, block)
+    state.touched.append(owner)  # what ended in it when nobody asked any more may decide it
 
 
 def _revive(state: RunState, block: Block) -> None:
@@ -248,7 +266,7 @@ def _revive(state: RunState, block: Block) -> None:
         if node is None or (node.plan.is_fallback and not node.triggered):
             continue
         if node.cut:
-            reset(state, node)
+            _take_up(state, node)
         elif node.status == PENDING:
             _put_back(state, node)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from opcode_kernel.core.failure import asked_delay, retry_delay, through_container
 from opcode_kernel.core.node import PENDING, Block, Node
+from opcode_kernel.core.tasks import is_acting, is_safe
 from opcode_kernel.core.times import MILLISECOND
 from opcode_kernel.errors import Failure, Json
 
@@ -129,12 +130,21 @@ def skip_block(run: Run, block: Block, reason: str) -> None:
         if nested is not None and not nested.is_terminal:
             skip_blocks(run, nested, reason)
             if nested.status != PENDING:
-                run.emit("step_skipped", nested, {"reason": cut_reason(nested, reason)}, {"final": True})
+                cut(run, nested, reason)
 
 
-def cut_reason(node: Node, reason: str) -> str:
-    """Return why a step is cut short; with its container's failure an open question is called off."""
-    return "decision_cancelled" if reason == "container_failed" and node.reason == "decision" else reason
+def cut(run: Run, node: Node, reason: str) -> None:
+    """Skip a step that has begun and is not done.
+
+    With its container's failure an open question is called off. What is cut short with the whole run may be brought back by an
+    operator: there it counts that nobody knows how far an effect came.
+    """
+    if reason == "container_failed" and node.reason == "decision":
+        reason = "decision_cancelled"
+    payload: dict[str, Json] = {"reason": reason}
+    if reason == "workflow_failed" and is_acting(run.state, node) and not is_safe(node.plan.binding):
+        payload["outcome"] = "unknown"
+    run.emit("step_skipped", node, payload, {"final": True})
 
 
 def skip_running(run: Run, reason: str, *, pending: bool = False) -> None:
@@ -145,4 +155,4 @@ def skip_running(run: Run, reason: str, *, pending: bool = False) -> None:
                 continue
             skip_blocks(run, node, reason)
             if node.status != PENDING or pending:
-                run.emit("step_skipped", node, {"reason": reason}, {"final": True})
+                cut(run, node, reason)

@@ -11,6 +11,7 @@ from opcode_kernel.core.handling import skip_running
 from opcode_kernel.core.messages import Interrupted
 from opcode_kernel.core.node import ACTIVE, PENDING, Node
 from opcode_kernel.core.settling import asks_operator, cancel, close_failed, rest_containers, rest_long_waits, suspend
+from opcode_kernel.core.tasks import is_safe
 from opcode_kernel.core.times import duration_text
 from opcode_kernel.errors import Failure, Json
 
@@ -98,7 +99,7 @@ def park(run: Run, keep: frozenset[str]) -> bool:
     found = [(command, node) for command, node in at_work(run) if command.task not in keep]
     for command, node in found:
         payload: dict[str, Json] = {"reason": "interrupted"}
-        if isinstance(command, RunAction) and not is_safe(command) and id(command) not in issued:
+        if isinstance(command, RunAction) and not is_safe(command.binding) and id(command) not in issued:
             payload["outcome"] = "unknown"
         run.emit("step_suspended", node, payload)
     rest_containers(run)
@@ -112,8 +113,3 @@ def _park_sleeps(run: Run) -> bool:
         run.emit("step_suspended", node, {"reason": "interrupted"})
     rest_containers(run)
     return bool(asleep)
-
-
-def is_safe(command: RunAction) -> bool:
-    """Tell whether an action may be repeated without asking; one that no plugin offers is not."""
-    return command.binding is not None and command.binding.effect != "effect"

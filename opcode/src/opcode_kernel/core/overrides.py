@@ -39,7 +39,7 @@ def retry(run: Run, signal: Signal) -> None:
         below = [node for node in leaves if _serves(node, named)]
         chosen = below if named.status == SUSPENDED and below else [named]
     received(run, signal, named)
-    ended = _ended_above(chosen)
+    ended = _ended(run)
     run.resume("retry", named, {"retry": [node.path for node in chosen]})
     _reopen(run, ended)
 
@@ -69,7 +69,7 @@ def skip(run: Run, signal: Signal) -> None:
     if node is None:
         raise _not_overridable(run, signal.step_id, "skip")
     received(run, signal, node)
-    ended = _ended_above([node])
+    ended = _ended(run)
     if state.status in (FAILED, SUSPENDED):
         run.resume("skip", node)
     skip_blocks(run, node, "signal_skip")
@@ -80,18 +80,9 @@ def skip(run: Run, signal: Signal) -> None:
     _reopen(run, ended)
 
 
-def _ended_above(nodes: list[Node]) -> list[Node]:
-    """Return the containers around these steps that have ended, outermost first."""
-    found: list[Node] = []
-    for node in nodes:
-        above: list[Node] = []
-        owner = node.block.owner
-        while owner is not None:
-            if owner.is_terminal and owner not in found:
-                above.append(owner)
-            owner = owner.block.owner
-        found += reversed(above)
-    return found
+def _ended(run: Run) -> list[Node]:
+    """Return the containers that have ended, outer ones first."""
+    return [node for node in run.state.nodes.values() if node.blocks and node.is_terminal]
 
 
 def _reopen(run: Run, owners: list[Node]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from opcode_kernel.core.commands import RunAction, StartTimer
 from opcode_kernel.core.failure import run_error, with_others
-from opcode_kernel.core.handling import skip_blocks, skip_running
+from opcode_kernel.core.handling import cut, skip_blocks, skip_running
 from opcode_kernel.core.node import ACTIVE, FAILED, PENDING, RUNNING, SUSPENDED, Node
 from opcode_kernel.core.output import output_of
 from opcode_kernel.core.starting import begin_hook, hook_node
@@ -153,7 +153,7 @@ def _fail(run: Run) -> bool:
     for node in state.root.nodes:
         if node is not None and node.status in (RUNNING, SUSPENDED):
             skip_blocks(run, node, "workflow_failed")
-            run.emit("step_skipped", node, {"reason": "workflow_failed"}, {"final": True})
+            cut(run, node, "workflow_failed")
     node, failure = state.failures[0]
     error = _wrapped(run, node, failure)
     others = [_wrapped(run, other, late) for other, late in state.failures[1:]]

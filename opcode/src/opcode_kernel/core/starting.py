@@ -65,6 +65,9 @@ def begin(run: Run, node: Node) -> None:
         return
     if (node.attempt == 0 or node.unanswered) and not _passes(run, node):
         return
+    if node.unknown:
+        run.emit("step_suspended", node, {"reason": "interrupted", "outcome": "unknown"})
+        return
     start(run, node)
 
 

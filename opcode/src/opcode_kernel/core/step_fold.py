@@ -177,6 +177,7 @@ def step_skipped(state: RunState, event: Event, node: Node) -> None:
     leave(state, node, SKIPPED)
     if private.get("final"):
         node.cut = True
+        node.unknown = payload.get("outcome") == "unknown"
         return
     if node.block.plan.nested and "output" in payload:
         node.block.output = node.output

@@ -18,6 +18,17 @@ GRACE = 5 * SECOND
 NO_HOLES: list[Any] = []
 
 
+def is_safe(binding: Any) -> bool:
+    """Tell whether an action may be repeated without asking; one that no plugin offers is not."""
+    return binding is not None and binding.effect != "effect"
+
+
+def is_acting(state: RunState, node: Node) -> bool:
+    """Whether an action of the step is under way, or was cancelled and has not ended yet."""
+    task = node.task
+    return type(state.outstanding.get(task)) is RunAction or task in state.ending
+
+
 def issue(state: RunState, node: Node, command: StartTimer) -> None:
     """Issue a timer of a step."""
     node.timers = (*node.timers, command.task)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from opcode_kernel.core.commands import RunAction, StartTimer
-from opcode_kernel.core.interrupting import is_safe
 from opcode_kernel.core.messages import Interrupted
 from opcode_kernel.core.node import ACTIVE, PENDING, TERMINAL_RUN
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import RunState
+from opcode_kernel.core.tasks import is_safe
 from opcode_kernel.errors import Failure
 from opcode_kernel.runtime.children import cancel_run
 from opcode_kernel.runtime.driver import LiveRun
@@ -101,7 +101,7 @@ def _interrupted(run: Run, policy: str) -> Interrupted:
     for task, command in run.state.outstanding.items():
         if isinstance(command, RunAction) and run.state.nodes[command.step_id].reason == "child":
             children.add(task)  # nothing of it runs here; its end is reported to whoever owns the parent
-        elif isinstance(command, StartTimer) or is_safe(command):
+        elif isinstance(command, StartTimer) or is_safe(command.binding):
             safe.add(task)
     all_safe = len(children) + len(safe) == len(run.state.outstanding)
     if policy == "suspend" or (policy == "auto" and not all_safe):

@@ -74,7 +74,9 @@ class Grammar:
             assert ended in (None, "interrupted"), f"{event.type} of {path} after {ended}"
             self._attempts[path] = (number, event.type)
         elif event.type == "step_suspended":
-            assert ended in (None, "step_retrying", "interrupted"), f"{path} is suspended after {ended}"
+            # An effect that was cut off with the run is brought back as a question.
+            asked = ended == "cut" and payload.get("outcome") == "unknown"
+            assert asked or ended in (None, "step_retrying", "interrupted"), f"{path} is suspended after {ended}"
             self._attempts[path] = (number, "interrupted" if payload["reason"] == "interrupted" else None)
         if event.type in _ENDS:
             self._status[path] = event.type

@@ -20,6 +20,8 @@ from opcode_kernel.errors import ExpressionError, Json
 
 #: What the actions of `TEST_ACTIONS` do is said in `opcode_kernel.testing.world`.
 TEST_ACTIONS = ("test.echo", "test.flaky", "test.fail", "test.child", "test.patch", "test.abort", "test.slow")
+#: Those of them that nobody may repeat unasked.
+EFFECTS = frozenset({"test.slow", "test.abort"})
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Mod: operator.mod,
@@ -57,7 +59,7 @@ class TestVocabulary:
 
 def vocabulary_of(step_types: Iterable[StepType]) -> TestVocabulary:
     """Return the test actions and the tiny language together with some step types."""
-    actions = {name: TestAction(name) for name in TEST_ACTIONS}
+    actions = {name: TestAction(name, "effect" if name in EFFECTS else "idempotent") for name in TEST_ACTIONS}
     return TestVocabulary({kind.name: kind for kind in step_types}, actions, {"cel": TinyEvaluator()})
 
 
