@@ -213,3 +213,25 @@ async def test_opening_again_and_again_changes_nothing(world, until):
         async with world.engine(recovery=policy):
             pass
     assert await world.types(run_id) == events
+
+
+async def test_what_was_interrupted_says_how_to_answer_and_a_short_sleep_is_shown_beside_it(world, until):
+    nap = {"id": "nap", "type": "wait", "config": {"duration": "50s"}}
+    run_id = await interrupted(world, until, [gated("b", "fake.safe"), nap], running=1)
+    async with world.engine() as engine:
+        status = await engine.status(run_id)
+        safe, sleeping = sorted(status["waiting"], key=lambda each: each["step_id"])
+    assert status["status"] == "suspended"
+    assert (safe["action"], safe["attempt"], "question" in safe) == ("fake.safe", 1, False)
+    assert [(each["signal_type"], each["step_id"]) for each in safe["answers"]] == [("retry", "b"), ("skip", "b")]
+    assert {**sleeping, "until": ""} == {"step_id": "nap", "reason": "timer", "until": ""}
+
+
+async def test_a_run_that_is_not_waited_for_any_longer_says_what_it_asks(world):
+    async with world.engine() as engine:
+        await engine.define("t", {"steps": [ASK, gated("a")]}, agent_id="me")
+        answer = await engine.run("t", agent_id="me", wait_timeout=0.01)
+        asked = await engine.run("t", agent_id="me", wait_timeout=0)
+    for found in (answer, asked):
+        assert found["status"] == "active"
+        assert [decision["step_id"] for decision in found["pending_decisions"]] == ["ask"]

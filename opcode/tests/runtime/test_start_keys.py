@@ -29,6 +29,17 @@ async def test_what_is_no_key_is_refused_and_nothing_is_stored(world, key):
     assert "me" not in world.store._agents
 
 
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [("", "a blank one"), ("x" * 300, "300"), ("a\nb", r"'\\n', which cannot be printed"), (7, "a number")],
+)
+async def test_a_refused_key_is_told_what_was_expected_and_what_is_wrong_with_it(world, key, found):
+    async with world.engine() as engine:
+        await engine.define("t", PURE, agent_id="owner")
+        with pytest.raises(DefinitionError, match=rf"1 to 256 printable characters, found {found}; leave it out"):
+            await engine.run("t", agent_id="me", params={"x": 1}, idempotency_key=key)
+
+
 @pytest.mark.parametrize("key", ["k", "x" * KEY_LENGTH, "order 17: café / 你好"])
 async def test_the_same_key_gives_the_same_run_to_the_same_agent(world, key):
     async with world.engine() as engine:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from opcode_kernel.codec import measure
 from opcode_kernel.core.events import Event
-from opcode_kernel.core.node import PENDING, SUSPENDED, TERMINAL_RUN, DecisionState, Node
+from opcode_kernel.core.node import PENDING, RUNNING, SUSPENDED, TERMINAL_RUN, DecisionState, Node
 from opcode_kernel.core.state import RunState
 from opcode_kernel.core.times import iso
 from opcode_kernel.errors import Json
@@ -32,8 +32,7 @@ def run_result(state: RunState) -> dict[str, Json]:
     if state.error is not None:
         result["error"] = state.error.to_json()
     result["steps"] = {node.path: _result_step(node) for node in shown_nodes(state)}
-    decisions = [decision_json(state, decision) for decision in reversed(state.pending_decisions())]
-    if decisions:
+    if decisions := _pending(state):
         result["pending_decisions"] = decisions
     waiting = waiting_steps(state)
     if waiting:
@@ -42,6 +41,14 @@ def run_result(state: RunState) -> dict[str, Json]:
     if warnings:
         result["warnings"] = warnings
     return result
+
+
+def under_way(state: RunState) -> dict[str, Json]:
+    """Return what `opcode.run` answers when it does not wait for the run: its id, and what it asks meanwhile."""
+    answer: dict[str, Json] = {"workflow_id": state.run_id, "status": state.status}
+    if decisions := _pending(state):
+        answer["pending_decisions"] = decisions
+    return answer
 
 
 def signal_answer(run_id: str, signal_type: str, result: dict[str, Json], moved: bool = False) -> dict[str, Json]:
@@ -66,8 +73,8 @@ def status_snapshot(state: RunState, include: Iterable[str]) -> dict[str, Json]:
         snapshot.pop("waiting", None)
     if "steps" in wanted:
         snapshot["steps"] = {node.path: _step_row(state, node) for node in shown_nodes(state)}
-    if "decisions" in wanted and (pending := state.pending_decisions()):
-        snapshot["pending_decisions"] = [decision_json(state, decision) for decision in reversed(pending)]
+    if "decisions" in wanted and (decisions := _pending(state)):
+        snapshot["pending_decisions"] = decisions
     if "context" in wanted and (state.context or state.accumulated):
         snapshot["context"] = context_record(state)
     snapshot.update(
@@ -125,6 +132,10 @@ def shown_payload(event: Event) -> dict[str, Json] | None:
     return {**{key: value for key, value in payload.items() if key != "output"}, "output_truncated": True}
 
 
+def _pending(state: RunState) -> list[dict[str, Json]]:
+    return [decision_json(state, decision) for decision in reversed(state.pending_decisions())]
+
+
 def decision_json(state: RunState, decision: DecisionState) -> dict[str, Json]:
     """Return a decision in the published shape."""
     payload = decision.payload
@@ -148,33 +159,42 @@ def shown_nodes(state: RunState) -> list[Node]:
 
 
 def waiting_steps(state: RunState) -> list[dict[str, Json]]:
-    """Return what the run waits for, one entry per suspended step that is not only a container."""
+    """Return what the run waits for, one entry per suspended step that is not only a container, and per step that sleeps."""
     if state.status != SUSPENDED:
         return []
     found = []
     for node in state.nodes.values():
-        waiting = waiting_for(node) if node.status == SUSPENDED else None
+        waiting = waiting_for(node) if node.status == SUSPENDED else _sleep(node)
         if waiting is None:
             continue
         entry: dict[str, Json] = {"step_id": node.path, **waiting}
-        if node.unknown:
+        if node.reason == "interrupted":
             entry.update(_question(node))
         found.append(entry)
     return found
 
 
+def _sleep(node: Node) -> dict[str, Json] | None:
+    """A run that was interrupted is suspended while a short wait in it goes on."""
+    until = (node.waiting or {}).get("until")
+    return None if node.status != RUNNING or until is None else {"reason": "timer", "until": iso(until)}
+
+
 def _question(node: Node) -> dict[str, Json]:
-    """What an operator has to say about an effect that was cut off: it is never repeated unasked."""
-    return {
-        "outcome": "unknown", "action": node.plan.action, "attempt": node.attempt,
-        "question": f"did it happen? {node.plan.action} was cut off before it reported, so nobody knows how far it came",
+    """What an operator has to say about a step that was cut off; an effect is never repeated unasked."""
+    asked: dict[str, Json] = {} if node.plan.action is None else {"action": node.plan.action}
+    repeat, passed = "carry it out again", "pass over it, with this output"
+    if node.unknown:
+        repeat, passed = f"it did not happen, or may happen twice: {repeat}", "it happened: go on with this output"
+        what = f"{node.plan.action} was cut off before it reported, so nobody knows how far it came"
+        asked |= {"outcome": "unknown", "question": f"did it happen? {what}"}
+    return asked | {
+        "attempt": node.attempt,
         "answers": [
-            {"signal_type": "retry", "step_id": node.path,
-             "means": "it did not happen, or may happen twice: carry it out again"},
-            {"signal_type": "skip", "step_id": node.path, "payload": {"output": None},
-             "means": "it happened: go on with this output"},
+            {"signal_type": "retry", "step_id": node.path, "means": repeat},
+            {"signal_type": "skip", "step_id": node.path, "payload": {"output": None}, "means": passed},
         ],
-    }  # fmt: skip
+    }
 
 
 def _result_step(node: Node) -> dict[str, Json]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import TYPE_CHECKING
 
 import anyio
@@ -144,6 +144,15 @@ def child_id_of(state: RunState, command: RunAction) -> str:
     """Return the id of the child a step runs: the same after a restart, another one for each retry."""
     node = state.nodes[command.step_id]
     return str(uuid.uuid5(_NAMESPACE, f"{state.run_id}:{node.key}:{command.consent}:{node.retry_count}"))
+
+
+def tasks_of_children(state: RunState, open_runs: Container[str]) -> frozenset[str]:
+    """Return the tasks of a run that only wait for a child which has not ended: interrupting them would interrupt nothing."""
+    return frozenset(
+        task for task, command in state.outstanding.items()
+        if isinstance(command, RunAction)
+        and (state.nodes[command.step_id].reason == "child" or child_id_of(state, command) in open_runs)
+    )  # fmt: skip
 
 
 def report_of(parent: RunState, child: RunState) -> ActionSucceeded | ActionFailed | None:

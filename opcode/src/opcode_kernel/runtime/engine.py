@@ -118,8 +118,8 @@ class Engine:
     ) -> dict[str, Json]:  # fmt: skip
         """Start a run and return its result once it settles (completed, failed, cancelled or suspended).
 
-        With `wait=False`, or when `wait_timeout` seconds pass first, the answer is `{workflow_id, status: "active"}` and
-        the run goes on. `listener(run_id, events)` hears of every commit meanwhile. The same `idempotency_key` of the
+        With `wait=False`, or when `wait_timeout` seconds pass first, the answer is `{workflow_id, status: "active"}`,
+        with `pending_decisions` if the run asks something meanwhile, and the run goes on. `listener(run_id, events)` hears of every commit meanwhile. The same `idempotency_key` of the
         same agent with the same template and input gives the same run, whatever has become of it.
 
         Raises:
@@ -185,13 +185,15 @@ class Engine:
 
     async def signal(
         self, run_id: str, signal_type: str, *, payload: dict[str, Json] | None = None, step_id: str | None = None,
-        agent_id: str | None = None, reasoning: str | None = None, listener: Listener | None = None,
+        agent_id: str | None = None, reasoning: str | None = None, wait: bool = True, wait_timeout: float | None = None,
+        listener: Listener | None = None,
     ) -> dict[str, Json]:  # fmt: skip
-        """Send a signal and, where it moves the run, wait until the run settles again.
+        """Send a signal and, where it moves the run, wait until the run settles again, or for `wait_timeout` seconds.
 
         Raises:
             NotFoundError, ConflictError, DefinitionError: the signal is refused and leaves no trace.
         """
+        check_wait_timeout(wait_timeout)
         if agent_id:
             await self.agents.touch(agent_id)
         with self._heard(run_id, listener):
@@ -204,10 +206,11 @@ class Engine:
             except NotFoundError as error:
                 if signal_type == "decision" and error.details.get("candidates") == []:
                     raise await naming_children(self.store, run_id, error) from None
-                raise await hints.with_steps(error, self, run_id, step_id) from None
-            if result["status"] == ACTIVE and signal_type in answers.RESUMING:
-                await live.settled()
-                result = answers.run_result(live.run.state)
+                raise
+            if wait and result["status"] == ACTIVE and signal_type in answers.RESUMING:
+                with anyio.move_on_after(wait_timeout):
+                    await live.settled()
+                    result = answers.run_result(live.run.state)
         answer = await show_children(self.store, answers.signal_answer(run_id, signal_type, result, reply.moved))
         return {**answer, "warnings": warnings} if warnings else answer
 
@@ -294,10 +297,11 @@ class Engine:
                 return await self._settled(live)
         if live.rested:
             await live.settled()
-            return {"workflow_id": live.run_id, "status": live.run.state.status}
-        reply = Reply(lambda run: run.state.status)
+            return answers.under_way(live.run.state)
+        reply = Reply(lambda run: answers.under_way(run.state))
         live.push(None, reply)
-        return {"workflow_id": live.run_id, "status": await reply.wait()}
+        under_way: dict[str, Json] = await reply.wait()
+        return under_way
 
     async def _settled(self, live: LiveRun) -> dict[str, Json]:
         await live.settled()

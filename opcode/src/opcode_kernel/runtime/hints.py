@@ -1,23 +1,19 @@
-"""What a caller may have meant by a name that nothing has: of a step, a signal, a template."""
+"""What a caller may have meant by a name that nothing has: of a signal, an input, a template."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from opcode_kernel.core.messages import Signal
-from opcode_kernel.core.node import FAILED, PENDING, SUSPENDED
+from opcode_kernel.core.node import SUSPENDED
 from opcode_kernel.core.place import Place
 from opcode_kernel.core.state import RunState
 from opcode_kernel.core.validation.issues import Issue, shown
 from opcode_kernel.core.validation.nearness import Suggestions
-from opcode_kernel.errors import Json, NotFoundError, OpcodeError
+from opcode_kernel.errors import Json, NotFoundError
 from opcode_kernel.store.base import Store
 
-if TYPE_CHECKING:
-    from opcode_kernel.runtime.engine import Engine
-
-#: So many rows, or steps of a run, are looked at for a name; a list in a message is shorter.
+#: So many rows are looked at for a name; a list in a message is shorter.
 _LOOKED_AT, _LISTED = 200, 20
 
 
@@ -58,36 +54,6 @@ def misspelt(params: Iterable[str], declared: Iterable[str]) -> str:
     unknown = sorted(given.difference(declared))[:_LISTED]
     meant = [(name, Suggestions()(name, lambda: missing).meant) for name in unknown]
     return "".join(f"; {shown(name)} is not declared, did you mean {near!r}?" for name, near in meant if near)
-
-
-async def with_steps(error: NotFoundError, engine: Engine, run_id: str, step_id: str | None) -> NotFoundError:
-    """Return the refusal of a signal to a step that is not there, with the step that may have been meant."""
-    if not step_id or "did_you_mean" in error.details:
-        return error
-    try:
-        names = await engine.ask(run_id, lambda run: _step_names(run.state, error.details.get("candidates")))
-    except OpcodeError:
-        return error  # it is the run that is not there
-    guess = Suggestions()(step_id, lambda: names)
-    if guess.meant is None:
-        return error
-    meant = names[guess.meant]
-    hint = "" if "candidates" in error.details else f"; did you mean {meant!r}?"
-    return NotFoundError(error.message + hint, details={**error.details, "did_you_mean": meant})
-
-
-def _step_names(state: RunState, candidates: Json) -> dict[str, str]:
-    """Return the ids, full and short, by which steps can be meant; those that need somebody come first."""
-    if isinstance(candidates, list):
-        paths = [str(path) for path in candidates]
-    else:
-        nodes = [node for node in state.nodes.values() if node.status != PENDING or node.block is state.root]
-        nodes.sort(key=lambda node: node.status not in (FAILED, SUSPENDED))
-        paths = [node.path for node in nodes[:_LOOKED_AT]]
-    names = {path: path for path in paths}
-    for path in paths:
-        names.setdefault(path.rpartition(".")[2], path)
-    return names
 
 
 async def no_template(store: Store, name: str, number: int | None) -> NotFoundError:

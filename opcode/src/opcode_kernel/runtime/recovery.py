@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 import structlog
 
-from opcode_kernel.core.commands import RunAction, StartTimer
+from opcode_kernel.core.commands import StartTimer
 from opcode_kernel.core.messages import Interrupted
 from opcode_kernel.core.node import ACTIVE, PENDING, TERMINAL_RUN
 from opcode_kernel.core.run import Run
 from opcode_kernel.core.state import RunState
 from opcode_kernel.core.tasks import is_safe
 from opcode_kernel.errors import Failure
-from opcode_kernel.runtime.children import cancel_run
+from opcode_kernel.runtime.children import cancel_run, tasks_of_children
 from opcode_kernel.runtime.driver import LiveRun
 from opcode_kernel.runtime.reply import Reply
 from opcode_kernel.store.base import RunRow, RunWrite
@@ -27,13 +28,13 @@ POLICIES = ("suspend", "auto", "resume")
 async def recover(engine: Engine) -> int:
     """Take up every open run by the engine's recovery policy; returns how many there were."""
     rows = await engine.store.open_runs()
-    taken = []
+    taken, open_runs = [], {row.id for row in rows}
     for row in rows:
         try:
             run = await engine.load(row.id)
             if run.state.status == PENDING:
                 _identify(run.state, row)
-            live = _take_up(engine, run)
+            live = _take_up(engine, run, open_runs)
         except Exception as error:  # noqa: BLE001 - one broken run must not keep the others from starting
             await _park(engine, row, error)
             continue
@@ -48,14 +49,14 @@ async def recover(engine: Engine) -> int:
     return len(rows)
 
 
-def _take_up(engine: Engine, run: Run) -> LiveRun | None:
+def _take_up(engine: Engine, run: Run, open_runs: Container[str]) -> LiveRun | None:
     """Interrupt a run; returns it when it has something to do, or to wait for, besides timers and signals."""
     state = run.state
     if state.is_terminal:
         return None
     live = LiveRun(engine, state.run_id, run)
     if state.status in (ACTIVE, PENDING):
-        message = _interrupted(run, engine.options.recovery)
+        message = _interrupted(run, engine.options.recovery, open_runs)
         # Issued before the run is driven, so that what is parked now is never started.
         live.decided(run.handle(message, engine.clock()).events)
     elif state.acting == 0:
@@ -91,22 +92,21 @@ async def _cancel_orphans(engine: Engine, rows: list[RunRow]) -> None:
             await cancel_run(engine, row.id, "the parent workflow ended")
 
 
-def _interrupted(run: Run, policy: str) -> Interrupted:
+def _interrupted(run: Run, policy: str, open_runs: Container[str]) -> Interrupted:
     """Return what a restart means for an active run. An effect whose outcome is unknown is never repeated unasked.
 
     `suspend` keeps nothing going; `auto` goes on where all that was interrupted is safe to repeat, and suspends the run
     otherwise; `resume` goes on with what is safe and leaves the rest to an operator.
     """
-    children, safe = set(), set()
-    for task, command in run.state.outstanding.items():
-        if isinstance(command, RunAction) and run.state.nodes[command.step_id].reason == "child":
-            children.add(task)  # nothing of it runs here; its end is reported to whoever owns the parent
-        elif isinstance(command, StartTimer) or is_safe(command.binding):
-            safe.add(task)
-    all_safe = len(children) + len(safe) == len(run.state.outstanding)
-    if policy == "suspend" or (policy == "auto" and not all_safe):
-        return Interrupted("process_restart", frozenset(children))
-    return Interrupted("process_restart", frozenset(children | safe), suspend=False)
+    # Nothing of these runs here; the end of a child is reported to whoever owns its parent.
+    children = tasks_of_children(run.state, open_runs)
+    safe = children.union(
+        task for task, command in run.state.outstanding.items()
+        if isinstance(command, StartTimer) or is_safe(command.binding)
+    )  # fmt: skip
+    if policy == "suspend" or (policy == "auto" and len(safe) < len(run.state.outstanding)):
+        return Interrupted("process_restart", children)
+    return Interrupted("process_restart", safe, suspend=False)
 
 
 async def _park(engine: Engine, row: RunRow, error: Exception) -> None:

@@ -9,6 +9,7 @@ import structlog
 
 from opcode_kernel.core.messages import Interrupted
 from opcode_kernel.errors import OpcodeError
+from opcode_kernel.runtime.children import tasks_of_children
 from opcode_kernel.runtime.driver import LiveRun
 from opcode_kernel.runtime.reply import Reply
 
@@ -30,10 +31,14 @@ async def shut_down(engine: Engine) -> None:
     park = engine.options.recovery == "suspend"
     waiting = [(live, Reply()) for live in engine.live.values()]
     for live, reply in waiting:
-        live.push(Interrupted("shutdown") if park else None, reply)
+        live.push(_interrupted(engine, live) if park else None, reply)
     with anyio.move_on_after(PARKING):
         for live, reply in waiting:
             await _parked(live, reply, settle=park)
+
+
+def _interrupted(engine: Engine, live: LiveRun) -> Interrupted:
+    return Interrupted("shutdown", tasks_of_children(live.run.state, engine.live) if live.loaded else frozenset())
 
 
 async def _parked(live: LiveRun, reply: Reply, *, settle: bool) -> None:

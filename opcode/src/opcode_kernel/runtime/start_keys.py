@@ -15,6 +15,8 @@ import anyio
 
 from opcode_kernel.core.holes import split_holes
 from opcode_kernel.core.state import RunState
+from opcode_kernel.core.text import json_type
+from opcode_kernel.core.validation.issues import an
 from opcode_kernel.errors import ConflictError, DefinitionError, Json
 from opcode_kernel.runtime.library import Template
 from opcode_kernel.store.base import Store
@@ -88,14 +90,26 @@ class StartKeys:
             self._live.pop((state.agent_id, state.start_key), None)
 
 
-def check_key(key: str) -> None:
+def check_key(key: Json) -> None:
     """Refuse what is no key.
 
     Raises:
-        DefinitionError: it is blank, too long, or has characters that cannot be printed.
+        DefinitionError: it is no text, blank, too long, or has characters that cannot be printed.
     """
-    if not isinstance(key, str) or not key.strip() or len(key) > KEY_LENGTH or not key.isprintable():
-        raise DefinitionError(f"expected idempotency_key to be a printable text of 1 to {KEY_LENGTH} characters")
+    if not isinstance(key, str):
+        found = an(json_type(key))
+    elif not key.strip():
+        found = "a blank one"
+    elif len(key) > KEY_LENGTH:
+        found = f"{len(key)}"
+    elif not key.isprintable():
+        found = f"{next(char for char in key if not char.isprintable())!a}, which cannot be printed"
+    else:
+        return
+    raise DefinitionError(
+        f"expected idempotency_key to be a text of 1 to {KEY_LENGTH} printable characters, found {found}; leave it out "
+        "for a run without a key"
+    )
 
 
 def _same(one: Json, other: Json) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from opcode_kernel.core.evaluator import Evaluator
 from opcode_kernel.core.step_type import StepType
-from opcode_kernel.errors import DefinitionError, Json
+from opcode_kernel.core.validation.vocabulary import Lint
+from opcode_kernel.errors import DefinitionError, Json, OpcodeError
 from opcode_kernel.plugin.manager import Registry
 from opcode_kernel.schemas import JsonSchema
 
@@ -47,7 +48,7 @@ class RegistryVocabulary:
         decoder = self._registry.actions[action].decoder
         return sorted(params) if decoder is None else decoder.unknown(params)
 
-    def lint(self, action: str, params: dict[str, Json]) -> Iterable[tuple[str, str]]:
+    def lint(self, action: str, params: dict[str, Json]) -> Iterable[Lint]:
         """Return what the action warns of."""
         lint = self._registry.actions[action].lint
         return () if lint is None else lint(params)
@@ -57,6 +58,10 @@ class RegistryVocabulary:
         decoder = self._registry.actions[action].decoder
         return () if decoder is None else sorted(decoder.names)
 
+    def param_schema(self, action: str) -> Mapping[str, Json]:
+        """Return the schema of the params."""
+        return self._registry.actions[action].input_schema
+
     def programs(self, action: str) -> Mapping[str, str]:
         """Return the params that hold program text; the language of all of them is Expr."""
         return dict.fromkeys(sorted(self._registry.actions[action].bound), "expr")
@@ -65,10 +70,10 @@ class RegistryVocabulary:
         """Return the schema of the output."""
         return self._registry.actions[action].output_schema
 
-    def check_schema(self, schema: Json) -> str | None:
+    def check_schema(self, schema: Json) -> OpcodeError | None:
         """Return what is wrong with a JSON Schema."""
         try:
             JsonSchema(schema)
         except DefinitionError as error:
-            return error.message
+            return error
         return None
