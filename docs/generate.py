@@ -51,6 +51,7 @@ def actions_page(registry: Registry) -> Iterator[str]:
         "What a step can do, by name. `opcode actions NAME` prints the same as JSON Schema. A `pure` action touches "
         "nothing, an `idempotent` one may be repeated, an `effect` is not repeated after a crash without consent."
     )
+    yield WORDS["notes"]["actions"]
     for name in sorted(registry.actions):
         described = registry.actions[name].describe()
         owner = registry.owners["action", name].distribution.replace("_", "-")
@@ -85,6 +86,8 @@ def definition_page(registry: Registry) -> Iterator[str]:
             for key, field in keys.items()
         ]  # fmt: skip
         yield table(("Key", "Type", "", "Meaning"), rows)
+        if part in WORDS["notes"]:
+            yield WORDS["notes"][part]
     yield "## References"
     yield (
         "`${{...}}` is one of these. Alone in a text it keeps the type of the value; inside a longer text it becomes text. "
@@ -162,8 +165,9 @@ def errors_page(registry: Registry) -> Iterator[str]:
     """Every error code."""
     yield "# Error codes"
     yield (
-        "An error is `{code, message, details?, step_id?, retryable}`. Branch on the code; read the message. *Retried* "
-        "is the default for the code: an error may say otherwise of itself in `retryable`."
+        "An error is `{code, message, details?, step_id?, retryable, reason?}`. Branch on the code; read the message. "
+        "*Retried* is the default for the code: an error may say otherwise of itself in `retryable`. Only `CANCELLED` has "
+        "a `reason`: why the run was cancelled, as whoever did it has put it."
     )
     rows = [(f"`{name}`", "yes" if is_retryable(name) else "no", f"{WORDS['errors'][name]}.") for name in CODES]
     yield table(("Code", "Retried", "Meaning"), rows)

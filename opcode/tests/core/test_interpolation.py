@@ -124,6 +124,10 @@ def test_a_malformed_reference_is_refused_when_it_is_compiled(template: str) -> 
         ("${{steps.skipped.output.x}}", {"reason": "step_skipped"}),
         ("${{workflow.nope}}", {}),
         ("${{inputs.u + 1}}", {}),
+        ("${{steps.s.output.staus}}", {}),
+        ("${{steps.s.staus}}", {"did_you_mean": "status"}),
+        ("${{steps.brokn.output}}", {"did_you_mean": "broken"}),
+        ("${{workflow.run_idd}}", {"did_you_mean": "run_id"}),
     ],
 )
 def test_what_leads_nowhere_says_what_is_there(template: str, details: dict[str, Any]) -> None:

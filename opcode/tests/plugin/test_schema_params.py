@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opcode_kernel import DefinitionError
-from opcode_kernel.core.validation.actions import is_dynamic
+from opcode_kernel.core.validation.program_params import is_dynamic
 from opcode_kernel.plugin.schema_params import Allowance, SchemaParams
 
 SCHEMA = {

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -32,6 +33,13 @@ def quiet_logs() -> None:
     logs.configure("error")
 
 
+class FakeLibrary:
+    """Has a template of every name, which says nothing about its inputs."""
+
+    async def resolve(self, name: str, version: str | None) -> Any:
+        return SimpleNamespace(row=SimpleNamespace(definition={"steps": []}, input_schema=None))
+
+
 @dataclass
 class FakeEngine:
     """Remembers calls and answers from a script; `gate` holds runs back until it is set."""
@@ -39,6 +47,7 @@ class FakeEngine:
     notifier: Any = None
     registry: Registry = field(default_factory=registry_of)
     store: Any = None
+    library: FakeLibrary = field(default_factory=FakeLibrary)
     secrets: Secrets = field(default_factory=lambda: Secrets(None))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     gate: anyio.Event | None = None

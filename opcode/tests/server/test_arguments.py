@@ -60,14 +60,14 @@ def test_counts_are_cut_read_and_capped(value, expected):
     assert read.optional_count({"limit": value}, "limit", 50, cap=1000) == expected
 
 
-@pytest.mark.parametrize(("value", "expected"), [("50s", 50.0), (2, 2.0), (None, None)])
+@pytest.mark.parametrize(("value", "expected"), [("50s", 50.0), (2, 2.0), (0.5, 0.5), (0, 0.0), (None, None)])
 def test_durations_are_read(value, expected):
     assert read.optional_seconds({"t": value}, "t") == expected
 
 
-@pytest.mark.parametrize("value", ["soon", -1, True, []])
+@pytest.mark.parametrize("value", ["soon", "1", "0.5", "", "-1s", -1, True, [], 10**400, float("nan")])
 def test_other_durations_are_refused(value):
-    with pytest.raises(DefinitionError, match="t must be a duration such as 50s"):
+    with pytest.raises(DefinitionError, match=r"t must be a number of seconds .* or a text with units such as 50s"):
         read.optional_seconds({"t": value}, "t")
 
 

@@ -139,6 +139,12 @@ def test_the_inputs_that_are_known_are_listed_once_each(file, capsys):
     assert "; known are n, who\n" in capsys.readouterr().err
 
 
+def test_without_a_schema_an_input_that_is_nearly_one_that_is_read_is_a_warning(file, capsys):
+    reads = {**EQUALS, "params": {"expected": "${{inputs.who ?? 1}}", "actual": 1}}
+    assert main(["run", file({"steps": [reads]}), "--input", "whoo=you"]) == 0
+    assert "warning: --input whoo: nothing reads the input 'whoo'; did you mean 'who'?" in capsys.readouterr().err
+
+
 def test_an_input_of_a_file_without_a_schema_is_no_warning(file, capsys):
     assert main(["run", file({"steps": [EQUALS]}), "--input", "whoo=you", "--input", "n=1"]) == 0
     assert "warning" not in capsys.readouterr().err
@@ -230,8 +236,19 @@ def test_a_refused_definition_is_shown_with_every_problem(file, capsys):
     broken = {"steps": [{"id": "a", "type": "run"}, {"id": "b", "type": "walk"}]}
     assert main(["define", file(broken)]) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert any(line.startswith("steps[0]") for line in lines)
-    assert any(line.startswith("steps[1]") for line in lines)
+    assert lines[0] == "opcode: the definition has 3 errors"
+    assert any(line.startswith("error: steps[0]") for line in lines)
+    assert any(line.startswith("error: steps[1]") for line in lines)
+
+
+@pytest.mark.parametrize("command", ["define", "run"])
+def test_a_refused_definition_is_shown_as_validate_shows_it_warnings_included(file, capsys, command):
+    path = file({"steps": [{"id": "a", "action": "shel.exec"}, {"id": "b", "action": "assert.equal"}]})
+    assert main(["validate", path]) == 1
+    listed = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("warning: steps[0].action: [ACTION_UNAVAILABLE]") for line in listed)
+    assert main([command, path]) == 1
+    assert capsys.readouterr().err.splitlines() == ["opcode: the definition has 1 error", *listed]
 
 
 def test_an_invalid_file_is_exit_code_1_with_every_problem(file, capsys):

@@ -144,6 +144,53 @@ async def test_a_stray_argument_is_refused_or_remarked_upon(tmp_path):
         assert listed["warnings"][1] == "unknown argument 'limit' was ignored; it belongs in 'filter'"
 
 
+async def test_params_that_a_template_does_not_know_are_remarked_upon(tmp_path):
+    reads = {"steps": [step("a", "assert.equals", expected="${{inputs.who ?? 1}}", actual=1)]}
+    async with serving(tmp_path) as connect, connect() as client:
+        await ok(client, "define", name="t", agent_id="a", definition=reads)
+        schema = {"properties": {"who": {}}}
+        await ok(client, "define", name="listed", agent_id="a", definition=reads, input_schema=schema)
+        for name, remark in (
+            ("t", "params.whoo: nothing reads the input 'whoo'; did you mean 'who'?"),
+            ("listed", "params.whoo: input_schema has no property 'whoo'; did you mean 'who'?"),
+        ):
+            answer = await ok(client, "run", template_name=name, agent_id="a", params={"whoo": "x"})
+            assert (answer["status"], answer["warnings"]) == ("completed", [remark])
+            assert "warnings" not in await ok(client, "run", template_name=name, agent_id="a", params={"who": 1})
+
+
+async def test_an_empty_idempotency_key_is_refused_and_starts_nothing(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        await ok(client, "define", name="t", agent_id="a", definition={"steps": [ASK]})
+        for key in ("", " ", "a\nb", "x" * 257):
+            error = await refused(client, "run", template_name="t", agent_id="a", idempotency_key=key)
+            assert (error["code"], "1 to 256 printable characters" in error["message"]) == ("VALIDATION_ERROR", True)
+        assert (await ok(client, "query", resource="workflows"))["total"] == 0
+        await ok(client, "run", template_name="t", agent_id="a", idempotency_key=None)
+
+
+async def test_a_misspelt_signal_is_told_what_was_meant_and_does_nothing(tmp_path):
+    async with serving(tmp_path) as connect, connect() as client:
+        await ok(client, "define", name="t", agent_id="a", definition={"steps": [ASK]})
+        run_id = (await ok(client, "run", template_name="t", agent_id="a"))["workflow_id"]
+        for signal_type, payload, meant in (
+            ("decison", {"choice": "go"}, "decision"),
+            ("decision", {"choice": "og"}, "go"),
+            ("decision", {"choice": "go", "dta": 1}, "data"),
+            ("cancel", {"raeson": "x"}, "reason"),
+            ("skip", {"ouput": 1}, "output"),
+        ):
+            error = await refused(client, "signal", workflow_id=run_id, signal_type=signal_type, payload=payload)
+            assert (error["code"], error["details"]["did_you_mean"]) == ("VALIDATION_ERROR", meant)
+            assert f"did you mean {meant!r}?" in error["message"]
+        error = await refused(client, "signal", workflow_id=run_id, signal_type="skip", step_id="nope")
+        assert error["message"].endswith("the workflow has no step nope; skip takes gate")
+        assert (await ok(client, "status", workflow_id=run_id))["status"] == "suspended"
+        waits = {"wait": True, "wait_timeout": 5, "payload": {"choice": "go"}}
+        answer = await ok(client, "signal", workflow_id=run_id, signal_type="decision", **waits)
+        assert answer["status"] == "completed"
+
+
 async def test_a_refused_definition_says_every_problem_in_its_text(tmp_path):
     async with serving(tmp_path) as connect, connect() as client:
         steps = [{"id": f"s{number}", "type": "walk"} for number in range(25)]

@@ -110,11 +110,33 @@ async def test_nothing_found_is_an_empty_list(store):
         ("actions", {"name": "demo.eco"}, "nothing has the name 'demo.eco'; did you mean 'demo.echo'?"),
         ("templates", {"name": "tt"}, "nothing has the name 'tt'; did you mean 't'?"),
         ("templates", {"template_name": "none"}, "nothing has the template_name 'none'; known are t"),
+        ("workflows", {"reason": "interupted"}, "nothing has the reason 'interupted'; did you mean 'interrupted'?"),
+        ("workflows", {"template_name": "tt"}, "nothing has the template_name 'tt'; did you mean 't'?"),
+        (
+            "events",
+            {"event_type": "workflow_startd"},
+            "nothing has the event_type 'workflow_startd'; did you mean 'workflow_started'?",
+        ),
     ],
 )
 async def test_a_filter_that_nothing_can_match_is_an_empty_list_with_a_remark(store, resource, where, remark):
     answer = await ask(store, resource, **where)
     assert (answer[resource], answer["warnings"]) == ([], [remark])
+
+
+async def test_several_filters_that_nothing_can_match_are_all_remarked_upon(store):
+    answer = await ask(store, "workflows", status="faild", reason="signl", template_name="none")
+    assert [remark.split()[3] for remark in answer["warnings"]] == ["status", "reason", "template_name"]
+
+
+async def test_filters_that_match_nothing_yet_are_no_mistake(store):
+    for resource, where in (
+        ("workflows", {"template_name": "t", "status": "pending"}),
+        ("workflows", {"reason": "interrupted"}),
+        ("events", {"event_type": "invoice_sent"}),
+        ("events", {"event_type": "workflow_failed"}),
+    ):
+        assert "warnings" not in await ask(store, resource, **where)
 
 
 async def test_runs_come_newest_first_with_definition_versions_and_times(store):

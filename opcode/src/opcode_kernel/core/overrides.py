@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opcode_kernel.core.accepting import conflict, find, received
+from opcode_kernel.core.accepting import check_payload, conflict, find, listed, no_step, received
 from opcode_kernel.core.handling import skip_blocks
 from opcode_kernel.core.messages import Signal
 from opcode_kernel.core.node import ACTIVE, FAILED, RUNNING, SUSPENDED, Node
@@ -14,34 +14,43 @@ if TYPE_CHECKING:
     from opcode_kernel.core.run import Run
 
 
-#: What the payload of a skip may hold. Another key is most likely a misspelt output, which would be lost for good.
-SKIP_KEYS = frozenset({"output", "reason", "reasoning"})
-
-
 def retry(run: Run, signal: Signal) -> None:
     """Repeat a failed step, or what was interrupted."""
     state = run.state
     if state.status not in (FAILED, SUSPENDED):
         raise conflict(run, "retry")
+    check_payload(signal)
     interrupted = [n for n in state.nodes.values() if n.status == SUSPENDED and n.reason == "interrupted"]
     leaves = [node for node in interrupted if not any(block.suspended for block in node.blocks)]
     if signal.step_id is None:
         if not leaves:
-            failed = sorted(node.path for node in state.nodes.values() if node.status == FAILED)
-            hint = f"; name one of the failed steps: {', '.join(failed)}" if failed else ""
-            raise ConflictError(f"no step of this workflow was interrupted{hint}")
+            raise ConflictError(f"no step of this workflow was interrupted{_instead(run)}")
         chosen, named = leaves, None
     else:
         candidates = [node for node in state.nodes.values() if _is_open_failure(run, node)] + interrupted
         named = find(run, signal.step_id, candidates)
         if named is None:
-            raise _not_overridable(run, signal.step_id, "retry")
+            raise _not_overridable(run, signal.step_id, "retry", candidates)
         below = [node for node in leaves if _serves(node, named)]
         chosen = below if named.status == SUSPENDED and below else [named]
     received(run, signal, named)
     ended = _ended(run)
     run.resume("retry", named, {"retry": [node.path for node in chosen]})
     _reopen(run, ended)
+
+
+def _instead(run: Run) -> str:
+    """Say what a retry without a step may have meant."""
+    nodes = run.state.nodes.values()
+    if failed := sorted(node.path for node in nodes if node.status == FAILED):
+        return f"; name one of the failed steps: {', '.join(failed)}"
+    if child := next(
+        (node for node in nodes if node.status == SUSPENDED and node.child and node.reason == "child"), None
+    ):
+        return f"; step {child.path} waits for the workflow {child.child}, send that one the signal"
+    if run.state.status == FAILED:
+        return ", and none failed: nothing can be repeated, start a new run instead"
+    return ""
 
 
 def _serves(node: Node, container: Node) -> bool:
@@ -55,19 +64,14 @@ def skip(run: Run, signal: Signal) -> None:
     state = run.state
     if state.status not in (FAILED, SUSPENDED, ACTIVE):
         raise conflict(run, "skip")
+    check_payload(signal)
+    candidates = [node for node in state.nodes.values() if node.status == SUSPENDED or _is_open_failure(run, node)]
     if signal.step_id is None:
-        raise DefinitionError("step_id is required to skip a step")
-    unknown = sorted(set(signal.payload) - SKIP_KEYS)
-    if unknown:
-        raise DefinitionError(
-            f"expected payload to hold output, the step's output, if anything; found {unknown[0]!r}",
-            details={"allowed": sorted(SKIP_KEYS)},
-        )
-    node = find(
-        run, signal.step_id, [n for n in state.nodes.values() if n.status == SUSPENDED or _is_open_failure(run, n)]
-    )
+        hint, paths = listed(candidates, "skip")
+        raise DefinitionError(f"step_id is required to skip a step{hint}", details={"candidates": paths})
+    node = find(run, signal.step_id, candidates)
     if node is None:
-        raise _not_overridable(run, signal.step_id, "skip")
+        raise _not_overridable(run, signal.step_id, "skip", candidates)
     received(run, signal, node)
     ended = _ended(run)
     if state.status in (FAILED, SUSPENDED):
@@ -110,10 +114,12 @@ def _is_open_failure(run: Run, node: Node) -> bool:
     return True
 
 
-def _not_overridable(run: Run, step_id: str, what: str) -> ConflictError | NotFoundError:
+def _not_overridable(
+    run: Run, step_id: str, what: str, candidates: list[Node]
+) -> ConflictError | NotFoundError:  # fmt: skip
     node = run.state.nodes.get(step_id)
     if node is None:
-        return NotFoundError(f"the workflow has no step {step_id}")
+        return no_step(step_id, candidates, what)
     return ConflictError(
         f"{what} needs a suspended step or one whose failure still matters, {node.path} is {node.status}",
         details={"step_id": node.path, "status": node.status},

@@ -16,7 +16,7 @@ _QUOTED = re.compile(r"('(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\")")
 _BRACES = re.compile(r"\$?\{\{\s*([^{}]*?)\s*\}\}|\$\{\s*([^{}]*?)\s*\}")
 #: A word at the beginning of a path.
 _ROOT = re.compile(r"(?<![\w.])([A-Za-z_]\w*)(?=\s*[.\[])")
-#: Operators of other languages.
+#: Operators and functions of other languages.
 _OPERATORS = (
     (re.compile(r"(?<![=!<>])={3}(?!=)"), "=="),
     (re.compile(r"!={2}(?!=)"), "!="),
@@ -27,6 +27,9 @@ _OPERATORS = (
     (re.compile(r"\bTrue\b"), "true"),
     (re.compile(r"\bFalse\b"), "false"),
     (re.compile(r"\b(?:None|nil|undefined)\b"), "null"),
+    (re.compile(r"\b(?:len|length|count)(?=\()"), "size"),
+    (re.compile(r"\b(?:str|toString)(?=\()"), "string"),
+    (re.compile(r"\b(?:float|number)(?=\()"), "double"),
 )
 
 

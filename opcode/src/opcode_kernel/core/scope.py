@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,8 @@ _STEP_FIELDS = ("output", "status", "error")
 _INDEX = re.compile("[0-9]{1,9}")
 #: Characters shown of a name that stands in the data.
 _SHOWN = 80
+#: So many names are compared with one that is not there.
+_LOOKED_AT = 200
 
 
 class Scope:
@@ -77,13 +80,17 @@ class Scope:
         node = self.find(str(step_id))
         if node is None or not node.is_terminal:
             known = sorted(other for other, found in self._visible().items() if found.is_terminal)
-            raise _unresolved(reference, f"the step {step_id!r} has not run", known, "available_steps")
+            raise _unresolved(
+                reference, f"the step {step_id!r} has not run", known, "available_steps",
+                meant=_nearest(reference, str(step_id), known) if node is None else None,
+            )  # fmt: skip
         own, node = node, node.stand_in
         if path and path[0] in ("status", "error") and not _has_own(node.output, path[0]):
             # A fallback lends its output only: that the step failed, and how, stays true.
             value: Json = own.status if path[0] == "status" else (own.error.to_json() if own.error else None)
             return _walk(value, tuple(path[1:]), reference)
-        if path and path[0] == "output":
+        direct = path[:1] != ["output"]
+        if not direct:
             path = path[1:]
         if node.status == SKIPPED and node.output is None:
             if path:
@@ -91,7 +98,7 @@ class Scope:
             return ABSENT
         if node.status == FAILED:
             raise _unresolved(reference, f"the step {step_id!r} failed and has no output", [], reason="step_failed")
-        return _walk(node.output, tuple(path), reference)
+        return _walk(node.output, tuple(path), reference, _STEP_FIELDS if direct else ())
 
     # Expressions -----------------------------------------------------------------------------------------------
 
@@ -215,7 +222,9 @@ def _has_own(output: Json, name: Any) -> bool:
     return isinstance(output, dict) and name in output
 
 
-def _walk(value: Any, path: tuple[str | int, ...], reference: Reference) -> Any:
+def _walk(value: Any, path: tuple[str | int, ...], reference: Reference, besides: tuple[str, ...] = ()) -> Any:
+    """Follow a path; `besides` are names that might have been meant by its first part, and stand elsewhere."""
+    top = value
     previous: str | int = ""
     for accessor in path:
         if isinstance(value, dict):
@@ -225,7 +234,9 @@ def _walk(value: Any, path: tuple[str | int, ...], reference: Reference) -> Any:
             elif previous == "headers" and (found := _ignoring_case(value, key)) is not None:
                 value = value[found]
             else:
-                raise _unresolved(reference, f"there is no {key!r}", sorted(map(str, value)))
+                names = sorted(map(str, value))
+                meant = _nearest(reference, key, [*besides, *names] if value is top else names)
+                raise _unresolved(reference, f"there is no {key!r}", names, meant=meant)
         elif isinstance(value, list | tuple):
             value = _element(value, accessor, reference)
         elif isinstance(value, Hole):
@@ -248,15 +259,26 @@ def _ignoring_case(value: dict[str, Any], key: str) -> str | None:
     return next((name for name in value if name.lower() == lowered), None)
 
 
+def _nearest(reference: Reference, name: str, known: list[str]) -> str | None:
+    """Return the name that may have been meant; nobody hears of it where there is a default."""
+    if reference.has_default or len(name) > _SHOWN:
+        return None
+    return next(iter(get_close_matches(name, known[:_LOOKED_AT], 1, 0.7)), None)
+
+
 def _unresolved(
-    reference: Reference, why: str, available: list[str], kind: str = "available_fields", reason: str | None = None
-) -> InterpolationError:
+    reference: Reference, why: str, available: list[str], kind: str = "available_fields", reason: str | None = None,
+    meant: str | None = None,
+) -> InterpolationError:  # fmt: skip
     details: dict[str, Json] = {"expression": reference.text}
     if available or reason is None:
         details[kind] = [_clipped(name) for name in available[:100]]
     if reason:
         details["reason"] = reason
     hint = f"; available: {', '.join(map(_clipped, available[:20]))}" if available else ""
+    if meant is not None:
+        details["did_you_mean"] = meant
+        hint += f"; did you mean {meant!r}?"
     return InterpolationError(f"cannot resolve ${{{{{reference.text}}}}}: {why}{hint}", details=details)
 
 

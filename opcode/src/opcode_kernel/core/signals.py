@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opcode_kernel.core import overrides
-from opcode_kernel.core.accepting import conflict, find, received
+from opcode_kernel.core.accepting import check_payload, conflict, find, meant, near_step, received
 from opcode_kernel.core.handling import attempt_failed
 from opcode_kernel.core.limits import DEEPEST, is_too_deep
 from opcode_kernel.core.messages import Signal
 from opcode_kernel.core.node import ACTIVE, CANCELLED, PENDING, SUSPENDED, DecisionState, Node
 from opcode_kernel.core.settling import cancel as cancel_run
+from opcode_kernel.core.validation.issues import shown
 from opcode_kernel.errors import ConflictError, DefinitionError, Failure, Json, NotFoundError
 
 if TYPE_CHECKING:
@@ -25,9 +26,12 @@ TYPES = ("decision", "data", "cancel", "retry", "skip")
 def accept(run: Run, signal: Signal) -> None:
     """Take a signal in, or refuse it with a typed error."""
     if signal.type not in TYPES:
-        raise DefinitionError(f"expected signal_type to be one of {', '.join(TYPES)}, found {signal.type!r}")
+        hint, details = meant(signal.type, TYPES)
+        raise DefinitionError(
+            f"expected signal_type to be one of {', '.join(TYPES)}, found {shown(signal.type)}{hint}", details=details
+        )
     if not isinstance(signal.payload, dict):
-        raise DefinitionError("expected payload to be an object")
+        raise DefinitionError(f"expected payload to be an object, found {shown(signal.payload)}")
     if is_too_deep(signal.payload):
         raise DefinitionError(f"expected a payload of at most {DEEPEST} levels of JSON, found one that nests deeper")
     match signal.type:
@@ -50,14 +54,8 @@ def _decision(run: Run, signal: Signal) -> None:
     decision = _pending_decision(run, signal)
     if decision is None:
         return
-    choice = signal.payload.get("choice")
-    if not isinstance(choice, str) or not choice.strip():
-        raise DefinitionError("expected payload.choice to be a non-empty string")
-    options = decision.option_ids
-    if options and choice not in options:
-        raise DefinitionError(
-            f"expected payload.choice to be one of {', '.join(options)}, found {choice!r}", details={"options": options}
-        )
+    check_payload(signal, decision.option_ids)
+    choice = _choice(signal.payload, decision.option_ids)
     target = decision.payload.get("target_agent_id")
     if target and target != signal.agent_id:
         raise DefinitionError(
@@ -78,6 +76,18 @@ def _decision(run: Run, signal: Signal) -> None:
     received(run, signal, node)
     run.emit("decision_resolved", node, {**resolution, "decision_id": decision.id}, None, signal.agent_id)
     run.wake("decision", node)
+
+
+def _choice(payload: dict[str, Json], options: list[str]) -> str:
+    choice = payload.get("choice")
+    if isinstance(choice, str) and (choice in options if options else choice.strip()):
+        return choice
+    expected = f"one of {', '.join(options)}" if options else "a non-empty string"
+    found = shown(choice) if "choice" in payload else "none"
+    hint, details = meant(choice, options)
+    raise DefinitionError(
+        f"expected payload.choice to be {expected}, found {found}{hint}", details={"options": options, **details}
+    )
 
 
 def _pending_decision(run: Run, signal: Signal) -> DecisionState | None:
@@ -107,9 +117,13 @@ def _pending_decision(run: Run, signal: Signal) -> DecisionState | None:
 
 
 def _nothing_asked(run: Run, step_id: str) -> NotFoundError:
-    pending = [decision.node.path for decision in run.state.pending_decisions()]
+    nodes = [decision.node for decision in run.state.pending_decisions()]
+    pending, near = [node.path for node in nodes], near_step(step_id, nodes)
     hint = f"; decisions are pending for {', '.join(pending)}" if pending else ""
-    return NotFoundError(f"no pending decision for step {step_id}{hint}", details={"candidates": pending})
+    return NotFoundError(
+        f"no pending decision for step {step_id}{hint}",
+        details={"candidates": pending, **({"did_you_mean": near} if near else {})},
+    )
 
 
 def _check_repeated(run: Run, signal: Signal) -> None:
@@ -200,6 +214,7 @@ def _waiter(run: Run, signal: Signal) -> Node | None:
 
 
 def _cancel(run: Run, signal: Signal) -> None:
+    check_payload(signal)
     state = run.state
     if signal.step_id is not None:
         _cancel_decision(run, signal, signal.step_id)

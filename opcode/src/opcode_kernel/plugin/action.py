@@ -21,6 +21,7 @@ from opcode_kernel.plugin.schema_params import SchemaParams
 
 if TYPE_CHECKING:
     from opcode_kernel.core.evaluator import References
+    from opcode_kernel.core.validation.vocabulary import Lint
     from opcode_kernel.isolation.launcher import Launcher
     from opcode_kernel.plugin.policy import Policy
 
@@ -157,7 +158,8 @@ class Action:
     `bound` names text params in which `${{}}` binds a variable instead of pasting text (`expr.eval`). An action that comes
     from elsewhere has `SchemaParams` and a JSON Schema (a dict) as `output`, and shares its breaker with the other
     actions that have the same `circuit`. `lint` looks at the params of a definition, whatever JSON they are, and yields
-    (param, warning) for what is risky about them.
+    (param, warning) for what is risky about them; where it is clear what was meant, a third member has the right params by
+    name.
     """
 
     name: str
@@ -171,7 +173,7 @@ class Action:
     breaker: Callable[[Any], str] | None = None
     bound: frozenset[str] = frozenset()
     circuit: str = ""
-    lint: Callable[[dict[str, Json]], Iterable[tuple[str, str]]] | None = None
+    lint: Callable[[dict[str, Json]], Iterable[Lint]] | None = None
 
     @cached_property
     def decoder(self) -> ParamsDecoder[Any] | SchemaParams | None:
@@ -226,7 +228,7 @@ def action(
     holds_slot: bool = True,
     breaker: Callable[[Any], str] | None = None,
     bound: frozenset[str] = frozenset(),
-    lint: Callable[[dict[str, Json]], Iterable[tuple[str, str]]] | None = None,
+    lint: Callable[[dict[str, Json]], Iterable[Lint]] | None = None,
 ) -> Callable[[Run], Action]:
     """Declare an action; see `Action` for the arguments. The function takes the context and the decoded params."""
 

@@ -21,6 +21,7 @@ from referencing.jsonschema import specification_with
 
 from opcode_kernel.core.place import pointer_text
 from opcode_kernel.core.text import canonical_text
+from opcode_kernel.core.validation.nearness import near_miss
 from opcode_kernel.errors import DefinitionError, Json
 from opcode_kernel.schemas.keywords import Checker, hardened
 from opcode_kernel.schemas.reasons import SHOWN, reason
@@ -100,11 +101,30 @@ def _compiled(schema: Json) -> tuple[Any, Json]:
     try:
         draft.check_schema(schema, format_checker=Checker(MAX_SECONDS))
     except SchemaError as error:
-        place = pointer_text(error.absolute_path) or "/"
-        raise DefinitionError(f"expected a valid JSON Schema, found {place}: {reason(error)}") from None
+        raise _invalid(_telling(error)) from None
     except RecursionError:
         raise DefinitionError("expected a schema that nests less deeply, found too many levels") from None
     return hardened(draft), {key: value for key, value in schema.items() if key != "$schema"}
+
+
+def _telling(error: SchemaError) -> SchemaError:
+    """Return what is wrong with the alternative that was most likely meant: the one that fits furthest."""
+    while error.context:
+        error = max(error.context, key=lambda each: (len(each.absolute_path), each.validator != "type"))
+    return error
+
+
+def _invalid(error: SchemaError) -> DefinitionError:
+    """Return the refusal of a schema; `details` have the place as `pointer`, and `did_you_mean` for a misspelt word."""
+    pointer, found = pointer_text(error.absolute_path), error.instance
+    details: dict[str, Json] = {"pointer": pointer}
+    message = f"expected a valid JSON Schema, found {pointer or '/'}: {reason(error)}"
+    if error.validator == "enum" and isinstance(found, str) and len(found) <= SHOWN:
+        meant = near_miss(found, tuple(each for each in error.validator_value if isinstance(each, str)))
+        if meant is not None:
+            message += f"; did you mean {meant!r}?"
+            details["did_you_mean"] = meant
+    return DefinitionError(message, details=details)
 
 
 def specification_of(draft: Any) -> Any:

@@ -125,18 +125,21 @@ def optional_number(arguments: Arguments, name: str, *, least: int) -> int | Non
 
 
 def optional_seconds(arguments: Arguments, name: str) -> float | None:
-    """Return a duration in seconds, given as `50s` or as a bare number of seconds."""
+    """Return a duration in seconds, given as a number of them from 0 on or as a text with units, such as `1m30s`."""
     value = arguments.get(name)
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return float(value)
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            return float(value)
         if isinstance(value, str):
             return parse_duration(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
-    raise DefinitionError(f"{name} must be a duration such as 50s, found {json.dumps(value, default=str)[:60]}")
+    found = json.dumps(value, default=str)[:60]
+    raise DefinitionError(
+        f"{name} must be a number of seconds that is not negative, or a text with units such as 50s or 1m30s, found {found}"
+    )
 
 
 def required_word(arguments: Arguments, name: str, words: Sequence[str], unknown: str) -> str:

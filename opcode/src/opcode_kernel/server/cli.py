@@ -80,11 +80,20 @@ def _report(error: BaseException, *, json_too: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         return 130
     safe = _without_secrets(error if isinstance(error, OpcodeError) else OpcodeError(_unexpected(error)))
-    complain(full_text(safe, "the answer to --json"))
+    complain(_text(safe))
     if json_too:
         details = {"details": safe.details} if safe.details else {}
         say_json({"error": {"code": safe.code, "message": safe.message, **details}})
     return 2 if isinstance(error, SettingsError) else 1
+
+
+def _text(error: OpcodeError) -> str:
+    """Return what there is to say: of a refused definition the list that `opcode validate` prints."""
+    lines = definitions.issue_lines(error.details)
+    count = error.details.get("error_count")
+    if not lines or not isinstance(count, int):
+        return full_text(error, "the answer to --json")
+    return "\n".join([f"the definition has {count} error{'' if count == 1 else 's'}", *lines])
 
 
 def _without_secrets(error: OpcodeError) -> OpcodeError:

@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from opcode_kernel.core.events import RESERVED_EVENTS
 from opcode_kernel.core.node import SUSPENDED
 from opcode_kernel.core.validation.nearness import Suggestions
 from opcode_kernel.errors import DefinitionError, Json
@@ -20,6 +21,8 @@ CAP = 1000
 #: So many templates are looked at for a name like the one that was not found.
 _LOOKED_AT = 200
 RUN_STATUSES = ("pending", "active", "suspended", "completed", "failed", "cancelled")
+#: What a suspended run can wait for.
+REASONS = ("decision", "signal", "timer", "child", "interrupted")
 DECISION_STATUSES = ("pending", "resolved", "timed_out", "cancelled")
 _PREFIX = "from:"
 
@@ -110,8 +113,9 @@ async def _workflows(store: Store, registry: Registry, where: Arguments) -> dict
         )
         for row in rows
     ]
-    answer = page.answer("workflows", items, more=page.offset + len(rows) < total)
-    return {**answer, "total": total, **_unknown("status", where, RUN_STATUSES)}
+    answer = {**page.answer("workflows", items, more=page.offset + len(rows) < total), "total": total}
+    remarks = [*_unknown("status", where, RUN_STATUSES), *_unknown("reason", where, REASONS)]
+    return _with(answer, remarks if total else [*remarks, *await _no_template(store, where, "template_name")])
 
 
 async def _events(store: Store, registry: Registry, where: Arguments) -> dict[str, Json]:
@@ -132,7 +136,10 @@ async def _events(store: Store, registry: Registry, where: Arguments) -> dict[st
         )
     )
     items = [wire.event_item(stored) for stored in found[: page.limit]]
-    return page.answer("events", items, more=len(found) > page.limit)
+    answer = page.answer("events", items, more=len(found) > page.limit)
+    # Steps may emit types of their own: one that is not there yet is no mistake unless it looks like one of ours.
+    remarks = [] if found or page.offset else _unknown("event_type", where, sorted(RESERVED_EVENTS), near=True)
+    return _with(answer, remarks)
 
 
 async def _templates(store: Store, registry: Registry, where: Arguments) -> dict[str, Json]:
@@ -146,10 +153,7 @@ async def _templates(store: Store, registry: Registry, where: Arguments) -> dict
     items = [wire.template_item(row, summary=page.summary) for row in rows[: page.limit]]
     answer = page.answer("templates", items, more=len(rows) > page.limit)
     key = "name" if optional_text(where, "name") else "template_name"
-    name = optional_text(where, key)
-    if rows or page.offset or not name or await store.template(name) is not None:
-        return answer
-    return {**answer, **_unknown(key, where, [row.name for row in await store.templates(limit=_LOOKED_AT)])}
+    return answer if rows or page.offset else _with(answer, await _no_template(store, where, key))
 
 
 async def _decisions(store: Store, registry: Registry, where: Arguments) -> dict[str, Json]:
@@ -162,7 +166,7 @@ async def _decisions(store: Store, registry: Registry, where: Arguments) -> dict
     )
     items = [wire.decision_item(row) for row in rows[page.offset : page.offset + page.limit]]
     answer = page.answer("decisions", items, more=len(rows) > page.offset + page.limit)
-    return {**answer, **_unknown("status", where, DECISION_STATUSES)}
+    return _with(answer, _unknown("status", where, DECISION_STATUSES))
 
 
 async def _agents(store: Store, registry: Registry, where: Arguments) -> dict[str, Json]:
@@ -180,16 +184,31 @@ async def _actions(store: Store, registry: Registry, where: Arguments) -> dict[s
     if page.summary:
         items = [{"name": item["name"], "description": item["description"]} for item in items]
     answer = page.answer("actions", items, more=len(actions) > page.offset + page.limit)
-    return {**answer, **_unknown("name", where, sorted(registry.actions))}
+    return _with(answer, _unknown("name", where, sorted(registry.actions)))
 
 
-def _unknown(key: str, where: Arguments, known: Sequence[str]) -> dict[str, Json]:
-    """Return the remark about a filter that nothing can ever match, or nothing."""
+async def _no_template(store: Store, where: Arguments, key: str) -> list[str]:
+    """Return the remark about the name of a template that does not exist, as the only member of a list or none."""
+    name = optional_text(where, key)
+    if not name or await store.template(name) is not None:
+        return []
+    return _unknown(key, where, list(dict.fromkeys(row.name for row in await store.templates(limit=_LOOKED_AT))))
+
+
+def _unknown(key: str, where: Arguments, known: Sequence[str], *, near: bool = False) -> list[str]:
+    """Return the remark about a filter that nothing can match, as the only member of a list or none.
+
+    With `near` other values than the known ones can match too, and only what is probably one of them misspelt counts.
+    """
     value = optional_text(where, key)
     if not value or value in known:
-        return {}
-    hint = Suggestions()(value, lambda: known).hint
-    return {"warnings": [f"nothing has the {key} {value[:60]!r}; {hint}"]}
+        return []
+    guess = Suggestions()(value, lambda: known)
+    return [] if near and guess.meant is None else [f"nothing has the {key} {value[:60]!r}; {guess.hint}"]
+
+
+def _with(answer: dict[str, Json], remarks: list[str]) -> dict[str, Json]:
+    return {**answer, "warnings": remarks} if remarks else answer
 
 
 def _time(where: Arguments, name: str) -> int | None:

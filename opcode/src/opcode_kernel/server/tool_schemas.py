@@ -37,6 +37,8 @@ ERROR: Schema = {
         "message": {"type": "string"},
         "step_id": {"type": "string"},
         "details": {"type": "object"},
+        "retryable": {"type": "boolean", "description": "of a failed run: whether trying again can help"},
+        "reason": {"type": "string", "description": "of a cancelled run: why"},
     },
     "required": ["code", "message"],
 }
@@ -53,7 +55,11 @@ def answer(required: list[str], **properties: Schema) -> Schema:
 
 _TIME = {"type": "string", "format": "date-time"}
 _OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
-_STEPS: Schema = {"type": "object", "additionalProperties": {"type": "object"}, "description": "by full step id"}
+_STEPS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": "object"},
+    "description": "by full step id; duration_ms counts from the first start, waiting and downtime included",
+}
 _PENDING: Schema = {
     **_OBJECTS,
     "description": "open questions: step_id, context {prompt, data, ...}, options; answer with signal_type decision",
@@ -66,6 +72,14 @@ _WAITING: Schema = {
 }
 _AGENT = text("who you are; registered on first use")
 _WORKFLOW = text("the id that opcode.run returned")
+
+_WAIT: Schema = {"type": "boolean", "default": True, "description": "false: answer at once, go on in the background"}
+_WAIT_TIMEOUT: Schema = {
+    "type": ["string", "number"],
+    "minimum": 0,
+    "description": "longest wait for the answer: a number of seconds, or a text with units such as 50s or 1m30s; the run "
+    "goes on behind it",
+}
 
 #: All that an agent must know to write a workflow; it has no other manual at hand.
 DEFINITION = """\
@@ -105,19 +119,21 @@ RUN_IN = arguments(
     agent_id=_AGENT,
     version=text("v2 or 2; the latest when left out"),
     params=loose("inputs of the run"),
-    wait={"type": "boolean", "default": True, "description": "false: answer at once, go on in the background"},
-    wait_timeout=text("longest wait for the answer, such as 50s, or a number of seconds; the run goes on behind it"),
+    wait=_WAIT,
+    wait_timeout=_WAIT_TIMEOUT,
     idempotency_key=text(
         "the same key from the same agent starts one run only, and answers with it, also after the template got a new "
-        "version; CONFLICT for another template, version or params; up to 256 printable characters"
+        "version; CONFLICT for another template, version or params; 1 to 256 printable characters",
+        minLength=1,
+        maxLength=256,
     ),
 )
 RUN_OUT = answer(
     ["workflow_id", "status"],
     workflow_id={"type": "string"},
     status=text(
-        "completed, failed, suspended, cancelled; or active, with the id alone, when the wait ended first: "
-        "ask opcode.status"
+        "completed, failed, suspended, cancelled; or active, with the id and what it asks meanwhile, when the wait ended "
+        "first: ask opcode.status"
     ),
     output={},
     started_at=_TIME,
@@ -178,12 +194,18 @@ SIGNAL_IN = arguments(
     workflow_id=_WORKFLOW,
     signal_type=text("what to do with the run", enum=list(SIGNALS)),
     payload=loose(
-        'decision: {"choice": ID, "data"?: {...}}; data: {"signal": NAME, ...} for a step that waits for NAME, else '
-        'any object; cancel: {"reason"?: TEXT}; retry: {}; skip: {"output"?: ANY}; retry and skip also take up a failed run'
+        'decision: {"choice": ID, "data"?: {...}, "reasoning"?: TEXT}; data: {"signal": NAME, ...} for a step that waits for NAME, else '
+        'any object; cancel: {"reason"?: TEXT}; retry: {"reason"?: TEXT}; skip: {"output"?: ANY, "reason"?: TEXT}, both '
+        'also "reasoning"; other keys are refused, except in data; retry and skip also take up a failed run'
     ),
-    step_id=text("full step id; needed when several decisions are pending, for skip, and for retry of one step"),
+    step_id=text(
+        "full step id, or the end of one that fits one step only; needed when several decisions are pending and for skip; "
+        "retry without it repeats all interrupted steps, those with outcome unknown included"
+    ),
     agent_id=text("who signals; recorded as resolved_by"),
     reasoning=text("why; kept with the resolution"),
+    wait=_WAIT,
+    wait_timeout=_WAIT_TIMEOUT,
 )
 SIGNAL_OUT = answer(
     ["ok", "workflow_id", "signal_type"],
@@ -194,7 +216,7 @@ SIGNAL_OUT = answer(
         "type": "boolean",
         "description": "the signal made the run go on; one of type data or cancel does where it ends what a step waits for",
     },
-    status=text("of the run afterwards"),
+    status=text("of the run afterwards; active when the wait ended first: ask opcode.status"),
     output={},
     steps=_STEPS,
     pending_decisions=_PENDING,

@@ -15,7 +15,8 @@ from opcode_kernel.server import tool_schemas as schemas
 from opcode_kernel.server.progress import follow
 from opcode_kernel.server.queries import RESOURCES, query
 from opcode_kernel.server.sessions import Sessions
-from opcode_kernel.server.strays import check_keys
+from opcode_kernel.server.strays import check_keys, with_remarks
+from opcode_kernel.server.unknown_inputs import unknown_inputs
 
 #: From an error to the words its sentence starts with.
 Prefix = Callable[[OpcodeError], str]
@@ -90,22 +91,27 @@ class KernelTools:
         params = read.optional_object(given, "params") or {}
         wait = read.optional_flag(given, "wait", True)
         wait_timeout = read.optional_seconds(given, "wait_timeout")
-        key = read.optional_text(given, "idempotency_key") or None
+        key = read.optional_text(given, "idempotency_key")
         self.sessions.remember(agent_id, session.connection_id)
         with prefixed(_run_prefix):
+            remarks = await self._unknown_params(template_name, version, params) if params else []
             async with follow(session) as listener:
-                return ToolResult(
-                    await self.engine.run(
-                        template_name,
-                        agent_id=agent_id,
-                        version=version,
-                        params=params,
-                        wait=wait,
-                        wait_timeout=wait_timeout,
-                        idempotency_key=key,
-                        listener=listener,
-                    )
+                answer = await self.engine.run(
+                    template_name,
+                    agent_id=agent_id,
+                    version=version,
+                    params=params,
+                    wait=wait,
+                    wait_timeout=wait_timeout,
+                    idempotency_key=key,
+                    listener=listener,
                 )
+        return ToolResult(with_remarks(answer, remarks, schemas.RUN_OUT))
+
+    async def _unknown_params(self, template_name: str, version: str | None, params: dict[str, Json]) -> list[str]:
+        template = await self.engine.library.resolve(template_name, version)
+        found = unknown_inputs(template.row.definition, template.row.input_schema, params, self.engine.registry)
+        return [f"params.{name}: {remark}" for name, remark in found.items()]
 
     async def status(self, given: dict[str, Json], session: ToolSession) -> ToolResult:
         """Show one run."""
@@ -124,6 +130,8 @@ class KernelTools:
         signal_type = read.required_text(given, "signal_type")
         payload = read.optional_object(given, "payload") or {}
         agent_id = read.optional_id(given, "agent_id")
+        wait = read.optional_flag(given, "wait", True)
+        wait_timeout = read.optional_seconds(given, "wait_timeout")
         if agent_id is not None:
             self.sessions.remember(agent_id, session.connection_id)
         with prefixed(_signal_prefix):
@@ -136,6 +144,8 @@ class KernelTools:
                         step_id=read.optional_text(given, "step_id") or None,
                         agent_id=agent_id,
                         reasoning=read.optional_text(given, "reasoning"),
+                        wait=wait,
+                        wait_timeout=wait_timeout,
                         listener=listener,
                     )
                 )
@@ -182,8 +192,9 @@ def kernel_tools(engine: Any, sessions: Sessions) -> list[Tool]:
         ),
         Tool(
             "opcode.run",
-            "Start a saved template and report id, state and step results; a run that needs a decision comes back "
-            "suspended with the open questions",
+            "Start a saved template and report id, state and step results. The answer comes when the run has ended or "
+            "suspended; a run that needs a decision comes back suspended with the open questions, once no other step of it "
+            "works (opcode.status shows them at once)",
             schemas.RUN_IN,
             schemas.RUN_OUT,
             handlers.run,
@@ -201,7 +212,9 @@ def kernel_tools(engine: Any, sessions: Sessions) -> list[Tool]:
         ),
         Tool(
             "opcode.signal",
-            "Answer a decision, feed data, cancel, retry or skip; the run continues by itself",
+            "Answer a decision, feed data, cancel, retry or skip; the run continues by itself. After decision, retry and "
+            "skip the answer comes when the run has ended or suspended again, however long that takes; wait and "
+            "wait_timeout bound it, and the answer then has status active",
             schemas.SIGNAL_IN,
             schemas.SIGNAL_OUT,
             handlers.signal,

@@ -64,9 +64,9 @@ NEARLY = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ANY_JSON | NEARLY, ANY_JSON, ANY_JSON)
-def test_validate_answers_for_any_json_value(check, definition, schema, triggers) -> None:
-    report: Report = check(definition, input_schema=schema, triggers=triggers)
-    again: Report = check(definition, input_schema=schema, triggers=triggers)
+def test_validate_answers_for_any_json_value(plain_check, definition, schema, triggers) -> None:
+    report: Report = plain_check(definition, input_schema=schema, triggers=triggers)
+    again: Report = plain_check(definition, input_schema=schema, triggers=triggers)
     assert report == again
     for issue in (*report.errors, *report.warnings):
         assert issue.message

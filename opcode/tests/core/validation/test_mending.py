@@ -15,37 +15,17 @@ def found(report: Any) -> list[str]:
     return [issue.path for issue in report.errors]
 
 
-def apply(document: Any, patch: list[dict[str, Any]]) -> Any:
-    """Apply a JSON Patch in place, with the four operations that validation writes."""
-
-    def target(pointer: str) -> tuple[Any, Any]:
-        *above, last = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
-        owner = document
-        for token in above:
-            owner = owner[int(token)] if isinstance(owner, list) else owner[token]
-        return owner, int(last) if isinstance(owner, list) else last
-
-    for operation in patch:
-        if operation["op"] == "move":
-            source, old = target(operation["from"])
-            value = source.pop(old)
-        else:
-            value = copy.deepcopy(operation.get("value"))
-        owner, key = target(operation["path"])
-        if operation["op"] == "remove":
-            del owner[key]
-        else:
-            owner[key] = value
-    return document
-
-
-def mended(check: Any, steps: Any) -> Any:
+@pytest.fixture
+def mended(check, patched):
     """Apply every patch of the errors in the order of the report, once."""
-    definition = {"steps": copy.deepcopy(steps)} if isinstance(steps, list) else copy.deepcopy(steps)
-    for issue in check(definition).errors:
-        assert issue.patch, issue
-        apply(definition, issue.patch)
-    return definition
+
+    def mend(steps: Any) -> Any:
+        definition = {"steps": steps} if isinstance(steps, list) else steps
+        errors = check(definition).errors
+        assert [issue for issue in errors if not issue.patch and "mended_by" not in issue.details] == []
+        return patched(definition, *(issue.patch for issue in errors))
+
+    return mend
 
 
 # One problem does not hide another ---------------------------------------------------------------------------------
@@ -80,7 +60,7 @@ def test_a_misspelt_key_hides_nothing_of_its_own_step(check) -> None:
         "steps[0].acton", "steps[0].parms", "steps[0].parms", "steps[0].conditon", "steps[0].conditon",
         "steps[0].dependsOn", "steps[0].dependsOn[0]",
     ]  # fmt: skip
-    assert report.errors[2].pointer == "/steps/0/parms/url"
+    assert report.errors[2].details["found_at"] == "/steps/0/parms/url"
 
 
 def test_what_stands_below_a_misspelt_key_is_reported_where_it_was_written(check) -> None:
@@ -119,7 +99,7 @@ def test_the_definition_given_is_not_touched(check) -> None:
             ["steps[0].type"],
         ),
         # a misspelt param is not missing
-        ([{"id": "a", "action": "http.get", "params": {"ulr": 5}}], ["steps[0].params.ulr", "steps[0].params"]),
+        ([{"id": "a", "action": "http.get", "params": {"ulr": 5}}], ["steps[0].params", "steps[0].params.ulr"]),
         # params of an unknown shape are not missing
         ([{"id": "a", "action": "http.get", "params": "x"}], ["steps[0].params"]),
         # a second step of the same id does not wait for itself
@@ -166,8 +146,8 @@ def test_a_misspelt_dependency_does_not_also_count_as_a_missing_one(check) -> No
         {"tasks": [{**NOOP, "dependsOn": []}], "on_timeout": "cancle"},
     ],
 )
-def test_all_patches_together_mend_a_definition(check, steps) -> None:
-    report = check(mended(check, steps))
+def test_all_patches_together_mend_a_definition(check, mended, steps) -> None:
+    report = check(mended(steps))
     assert report.errors == ()
 
 
@@ -262,10 +242,10 @@ def test_a_known_name_is_listed_once_and_repaired_however_often_it_was_given(che
     assert (near.did_you_mean, bool(near.patch)) == ("alpha", True)
 
 
-def test_a_retry_that_is_counted_in_another_word_is_mended(check):
+def test_a_retry_that_is_counted_in_another_word_is_mended(check, mended):
     (issue,) = check([{**NOOP, "retry": {"count": 2}}]).errors
     assert (issue.path, issue.did_you_mean) == ("steps[0].retry.count", "max")
-    assert mended(check, [{**NOOP, "retry": {"count": 2}}])["steps"][0]["retry"] == {"max": 2}
+    assert mended([{**NOOP, "retry": {"count": 2}}])["steps"][0]["retry"] == {"max": 2}
 
 
 def test_a_list_that_is_too_long_does_not_hide_what_is_wrong_in_it(check):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -15,33 +14,6 @@ GATE = {
     "config": {"expression": "inputs.x", "branches": {"prod": [{**NOOP, "id": "ask"}]}},
 }
 SCHEMA = {"properties": {"name": {}, "count": {}}}
-
-
-def patched(document: Any, patch: list[dict[str, Any]]) -> Any:
-    """Apply `add`, `remove`, `replace` and `move` of RFC 6902 to a copy."""
-    document = {"": copy.deepcopy(document)}
-    for step in patch:
-        if step["op"] == "move":
-            holder, key = _owner(document, step["from"])
-            value = holder.pop(key)
-        else:
-            value = copy.deepcopy(step.get("value"))
-        holder, key = _owner(document, step["path"])
-        if step["op"] == "remove":
-            holder.pop(key)
-        elif step["op"] in ("add", "move") and isinstance(holder, list):
-            holder.insert(key, value)
-        else:
-            assert step["op"] != "replace" or key in holder or isinstance(holder, list)
-            holder[key] = value
-    return document[""]
-
-
-def _owner(document: Any, pointer: str) -> tuple[Any, Any]:
-    tokens = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")]
-    for token in tokens[:-1]:
-        document = document[int(token) if isinstance(document, list) else token]
-    return document, int(tokens[-1]) if isinstance(document, list) else tokens[-1]
 
 
 def three_deep(steps: list[Any]) -> list[Any]:
@@ -74,6 +46,8 @@ MISTAKES: list[tuple[list[Any], str, str | None]] = [
     ([{"name": "a", "action": "noop"}], "steps[0].id", "id"),
     ([{"id": "a", "type": "http.get"}], "steps[0].type", None),
     ([{"id": "a", "action": "http.get", "params": {"ulr": "x"}}], "steps[0].params.ulr", "url"),
+    ([{**NOOP, "on_error": [{"strategy": "ignore"}]}], "steps[0].on_error", None),
+    ([{**NOOP, "retry": [{"max": 1}]}], "steps[0].retry", None),
     # names
     ([{"id": "fetch", "action": "noop"}, {**NOOP, "depends_on": ["fetsh"]}], "steps[1].depends_on[0]", "fetch"),
     ([{"id": "fetch", "action": "noop"}, {**NOOP, "depends_on": ["fetch"], "params": {"a": "x ${{steps.fetsh.output}}"}}],
@@ -121,7 +95,7 @@ MISTAKES: list[tuple[list[Any], str, str | None]] = [
 
 @pytest.mark.parametrize("deep", [False, True], ids=["top level", "three deep"])
 @pytest.mark.parametrize(("steps", "path", "meant"), MISTAKES)
-def test_the_patch_of_an_issue_makes_it_go_away_and_brings_no_other(check, steps, path, meant, deep) -> None:
+def test_the_patch_of_an_issue_makes_it_go_away_and_brings_no_other(check, patched, steps, path, meant, deep) -> None:
     prefix = "steps[0].config.branches[d/e~p][0].config.branches[1][0].config.default" if deep else "steps"
     path = prefix + path.removeprefix("steps") if path.startswith("steps") else path
     definition = {"steps": three_deep(steps) if deep else steps}
@@ -157,7 +131,7 @@ def test_the_patch_of_an_issue_makes_it_go_away_and_brings_no_other(check, steps
         ({"steps": [{"id": "w", "type": "wait", "config": {"duration": "1s"}, "retry": {"max": 1}}]}, "steps[0].retry"),
     ],
 )
-def test_what_stands_on_the_workflow_is_mended_too(check, definition, path) -> None:
+def test_what_stands_on_the_workflow_is_mended_too(check, patched, definition, path) -> None:
     before = check(definition)
     (issue,) = [each for each in (*before.errors, *before.warnings) if each.path == path]
     after = check(patched(definition, issue.patch))
@@ -186,3 +160,33 @@ def test_what_may_have_meant_several_things_carries_no_patch(check, step) -> Non
 def test_a_number_that_may_be_milliseconds_names_both_readings(check) -> None:
     (issue,) = check([{**NOOP, "timeout": 5000}]).errors
     assert "write 5000ms or 5000s" in issue.message
+
+
+def test_keys_of_the_config_on_the_step_share_the_patch_of_the_first(check, patched) -> None:
+    step = {"id": "q", "type": "reasoning", "prompt_context": "?", "options": [{"id": "yes"}], "fallback": "yess"}
+    first, *others = check([step]).errors
+    assert (first.path, first.did_you_mean) == ("steps[0].prompt_context", None)
+    assert [(issue.patch, issue.details) for issue in others] == [(None, {"mended_by": first.path})] * 3
+    assert patched({"steps": [step]}, first.patch)["steps"][0]["config"]["fallback"] == "yes"
+
+
+def test_two_dependencies_too_many_are_taken_out_by_either_patch_or_both(check, patched) -> None:
+    steps = [B, {**NOOP, "depends_on": ["b", "b", "a"]}]
+    first, second = check(steps).errors
+    for patches in ([first.patch], [second.patch], [first.patch, second.patch]):
+        assert patched({"steps": steps}, *patches)["steps"][1]["depends_on"] == ["b"]
+
+
+def test_what_is_wrong_inside_of_a_list_of_one_is_reported_where_it_stands(check) -> None:
+    outer, inner = check([{**NOOP, "on_error": [{"stategy": "ignore"}]}]).errors
+    assert (outer.path, inner.path, inner.pointer) == (
+        "steps[0].on_error", "steps[0].on_error[0].stategy", "/steps/0/on_error/0/stategy",
+    )  # fmt: skip
+
+
+def test_texts_with_several_mistakes_are_right_after_all_patches_in_any_place(check, patched) -> None:
+    steps = [B, {**NOOP, "depends_on": ["b"], "params": {"a": "${{inputs.nam}} ${{step.b.x}}", "b": "${{inputs.nam}}"}}]
+    report = check(steps, input_schema=SCHEMA)
+    mended = patched({"steps": steps}, *(issue.patch for issue in (*report.errors, *report.warnings)))
+    left = check(mended, input_schema=SCHEMA)
+    assert left.errors == ()

@@ -186,7 +186,7 @@ def test_branches_do_not_see_each_other(check) -> None:
 def test_a_dependency_on_a_nested_step_is_one_on_its_container(check) -> None:
     steps = [{"id": "l", "type": "loop", "config": {"over": "xs", "body": [INNER]}}, {**NOOP, "depends_on": ["x"]}]
     (issue,) = check(steps).errors
-    assert issue.patch == [{"op": "replace", "path": "/steps/1/depends_on/0", "value": "l"}]
+    assert issue.patch == [{"op": "replace", "path": "/steps/1/depends_on", "value": ["l"]}]
 
 
 def test_a_nested_dependency_on_a_top_level_step_belongs_to_the_container(check) -> None:

@@ -73,7 +73,7 @@ ERRORS: list[tuple[Any, str, str, str]] = [
     ),
     ([condition(default=[step(action="fs.x")])], "ACTION_UNAVAILABLE", "steps[0].config.default[0].action", ""),
     ([step(params=[])], "VALIDATION_ERROR", "steps[0].params", "/steps/0/params"),
-    ([step(action="http.get", params={"url": 5})], "VALIDATION_ERROR", "steps[0].params", "/steps/0/params/url"),
+    ([step(action="http.get", params={"url": 5})], "VALIDATION_ERROR", "steps[0].params", "/steps/0/params"),
     ([step(depends_on="b"), B], "VALIDATION_ERROR", "steps[0].depends_on", "/steps/0/depends_on"),
     ([step(depends_on=[5])], "VALIDATION_ERROR", "steps[0].depends_on[0]", "/steps/0/depends_on/0"),
     ([step(depends_on=["nobody"])], "VALIDATION_ERROR", "steps[0].depends_on[0]", "/steps/0/depends_on/0"),
@@ -263,9 +263,9 @@ def test_an_input_missing_from_the_schema_is_a_warning_of_its_own(check) -> None
     definition = {"steps": [step(condition="inputs.url == ''", params={"a": "${{inputs.user}} ${{inputs.url}}"})]}
     schema = {"type": "object", "properties": {"uri": {}, "user": {}}}
     report = check(definition, input_schema=schema)
-    assert [(issue.path, issue.pointer, issue.did_you_mean) for issue in report.warnings] == [
-        ("inputs.url", "/steps/0/condition", "uri")
-    ]
+    (issue,) = report.warnings
+    assert (issue.path, issue.pointer, issue.did_you_mean) == ("inputs.url", "/inputs/url", "uri")
+    assert issue.details == {"found_at": "/steps/0/condition"}
     assert not check({**definition, "inputs": {"url": "x"}}, input_schema=schema).warnings
     assert not check(definition, input_schema={"$ref": "#/$defs/x"}).warnings
     assert not check(definition).warnings

@@ -69,7 +69,8 @@ class ExprEvaluator:
         """Compile, or return what an earlier call compiled from the same text.
 
         Raises:
-            ExpressionError: `VALIDATION_ERROR`, with `line`, `column` and `expression` in the details.
+            ExpressionError: `VALIDATION_ERROR`, with `line`, `column`, `expression` in the details, and `did_you_mean` where
+                a known name is near.
         """
         return _compile_short(text) if len(text) <= _SHORT else _compile_long(text)
 
@@ -89,19 +90,21 @@ def _compile(text: str) -> ExprProgram:
         names = parser.names
         return ExprProgram(text, collect(names), compile_node(tree), parser.slots - 2, strangers(names))
     except SyntaxFault as fault:
-        message, at = fault.message, fault.at
+        message, at, meant = fault.message, fault.at, fault.meant
     except RecursionError:
-        message, at = "the expression is nested too deeply", 0
-    raise _error(text, message, at, "VALIDATION_ERROR")
+        message, at, meant = "the expression is nested too deeply", 0, None
+    raise _error(text, message, at, "VALIDATION_ERROR", meant)
 
 
-def _error(text: str, message: str, at: int, code: str) -> ExpressionError:
+def _error(text: str, message: str, at: int, code: str, meant: str | None = None) -> ExpressionError:
     """Return the public error, with place and picture when the place is known."""
     details: dict[str, Json] = {"expression": excerpt(text, _SHOWN)}
     if at >= 0:
         line, column, picture = locate(text, at)
         message = f"{message}, at line {line}, column {column}\n{picture}"
         details |= {"line": line, "column": column}
+    if meant is not None:
+        details["did_you_mean"] = meant
     return ExpressionError(clean(message), code=code, details=details)
 
 

@@ -11,12 +11,13 @@ _SHOWN = 80
 
 
 class SyntaxFault(Exception):
-    """The text is no program. `at` is the offset of the offending character."""
+    """The text is no program. `at` is the offset of the offending character, `meant` the near name of an unknown one."""
 
-    def __init__(self, message: str, at: int) -> None:
+    def __init__(self, message: str, at: int, meant: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.at = at
+        self.meant = meant
 
 
 class Fault(Exception):

@@ -10,7 +10,7 @@ from opcode_expr.lexer import Token
 from opcode_expr.library import ARITY, PREDICATES
 from opcode_expr.nodes import Access, Call, Items, Link, Literal, Local, Name, Node, Pairs, Predicate
 from opcode_expr.references import RESERVED
-from opcode_expr.suggest import arguments, closest
+from opcode_expr.suggest import arguments, hint, nearest
 
 _CONSTANTS = {"true": (True, "bool"), "false": (False, "bool"), "nil": (None, "nil")}
 
@@ -184,7 +184,8 @@ class Primaries(Cursor, ABC):
         elif name in ARITY:
             args = [*args, *self.listed("(", ")")]
         else:
-            raise SyntaxFault(f"unknown function {shown(name)}{closest(name, [*ARITY, *PREDICATES])}", token.at)
+            meant = nearest(name, [*ARITY, *PREDICATES])
+            raise SyntaxFault(f"unknown function {shown(name)}{hint(meant)}", token.at, meant)
         low, high = PREDICATES[name] if name in PREDICATES else ARITY[name]
         if not low <= len(args) <= high:
             raise SyntaxFault(f"expected {arguments(low, high)} for {name}, found {len(args)}", token.at)

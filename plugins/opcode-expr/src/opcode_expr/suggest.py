@@ -19,8 +19,17 @@ def closest(name: str, known: Iterable[str]) -> str:
     >>> closest("fliter", ["filter", "find"])
     ' (did you mean filter?)'
     """
-    near = difflib.get_close_matches(name[:64], known, 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return hint(nearest(name, known))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is nearest, or None where none is near."""
+    return next(iter(difflib.get_close_matches(name[:64], known, 1)), None)
+
+
+def hint(meant: str | None) -> str:
+    """Return ` (did you mean ...?)`, or nothing for None."""
+    return f" (did you mean {meant}?)" if meant else ""
 
 
 def no_variable(name: str, known: Iterable[str]) -> str:

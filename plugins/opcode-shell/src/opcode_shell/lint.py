@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from opcode_kernel import Json
+from opcode_kernel import Json, json_type
 from opcode_shell.line import NOT_SPLIT, is_line, takes_arguments, uses_arguments
 
 _REFERENCE = re.compile(r"(?<!\\)\$\{\{")
@@ -15,10 +15,16 @@ _REFERENCE = re.compile(r"(?<!\\)\$\{\{")
 _BEGINS_WITH_ITEM = re.compile(r"\s*\$\{\{\s*loop\b(?!\s*\.\s*index\b)")
 
 
-def lint(params: dict[str, Json]) -> Iterator[tuple[str, str]]:
-    """Yield (param, warning); `params` is any JSON object, with references not resolved."""
+def lint(params: dict[str, Json]) -> Iterator[tuple[str, str] | tuple[str, str, dict[str, Json]]]:
+    """Yield (param, warning), or with it the right params; `params` is any JSON object, with references not resolved."""
     command, args = params.get("command"), params.get("args")
     shell = params.get("shell") not in (None, False, "false")
+    if isinstance(command, list | dict):
+        yield (
+            "command",
+            f"expected a text, found {json_type(command)}; {NOT_SPLIT}",
+            {} if shell else _parted(command, args),
+        )
     if isinstance(command, str):
         if shell and _REFERENCE.search(command):
             yield (
@@ -44,6 +50,16 @@ def lint(params: dict[str, Json]) -> Iterator[tuple[str, str]]:
                     "an item that begins with - is an option to most programs; put -- before it, or ./ for a relative path"
                 ),
             )
+
+
+def _parted(command: Json, args: Json) -> dict[str, Json]:
+    """Return a program written as one list with its arguments as `command` and `args`; nothing for anything else."""
+    if not isinstance(command, list) or not command or not all(isinstance(word, str) and word for word in command):
+        return {}
+    if not isinstance(args, list | None):
+        return {}
+    program, *words = command
+    return {"command": program, "args": [*words, *(args or ())]}
 
 
 def _misplaced(line: str) -> Iterator[tuple[str, str]]:

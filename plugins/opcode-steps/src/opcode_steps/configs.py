@@ -50,7 +50,7 @@ LOOP = _frozen(
             "anyOf": [_TEXT, {"type": "array"}],
             "description": "`for_each`: a list, one `${{...}}`, or an expression in CEL or jq that yields a list",
         },
-        "condition": _said(_TEXT, "`while`, `until`: CEL that yields true or false"),
+        "condition": _said(_TEXT, "`while`, `until`: CEL that yields true or false, such as `iter.index < 3`"),
         "body": _said(_FILLED, "list of steps, run one after another in each iteration"),
         "max_iter": {
             "type": "integer", "minimum": 1,

@@ -7,6 +7,7 @@ later stages can look at it: give a copy.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -158,12 +159,17 @@ def _check_value(owner: Place, holder: dict[str, Json], name: str, field: Field,
         holder[name] = meant
         problem += f"; did you mean {meant!r}?"
     elif (mended := _mended(value, field)) is not None:
-        holder[name] = mended.copy() if isinstance(mended, dict | list) else mended  # the patch keeps its own
-        problem += f"; write {compact_json(mended) if len(str(value)) <= 60 else 'it inside brackets'}"
+        holder[name] = copy.deepcopy(mended)  # the patch keeps its own
+        if isinstance(value, list):
+            issues.moved(place, place.item(0))
+            problem += " with one in it; take it out of the brackets"
+        else:
+            problem += f"; write {compact_json(mended) if len(str(value)) <= 60 else 'it inside brackets'}"
     else:
         issues.error(place, problem)
         return
-    issues.error(place, problem, did_you_mean=meant, patch=replace_at(place, mended))
+    makes = (place,) if isinstance(value, list) else ()
+    issues.error(place, problem, did_you_mean=meant, patch=replace_at(place, mended), makes=makes)
 
 
 def _near_choice(value: str, field: Field) -> str | None:
@@ -172,6 +178,8 @@ def _near_choice(value: str, field: Field) -> str | None:
 
 def _mended(value: Json, field: Field) -> Json:
     """Return the value in the right form, where it can only mean one thing."""
+    if field.kind == "object" and isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        return value[0]
     if field.short is not None:
         return field.short(value)
     if field.kind in ("duration", "delay"):

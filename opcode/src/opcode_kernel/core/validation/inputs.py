@@ -56,9 +56,11 @@ class InputNames:
             pattern = rf"(\binputs\s*(?:\.\s*|\[\s*['\"])){re.escape(name)}(?![\w-])"
             patches = [self._respell(each, pattern, guess.meant) for each in readings if guess.meant and guess.sure]
             first = min((each.place for each in readings), key=lambda place: place.rank)
+            read_at = self._issues.where_written(first)
             self._issues.warn(
-                Place(f"inputs.{name}", first.tokens),
-                f"expected an input that input_schema declares, found {shown(name)} in {first.path}; {hint}",
+                Place().key("inputs").key(name),
+                f"expected an input that input_schema declares, found {shown(name)} in {read_at.path}; {hint}",
+                details={"found_at": read_at.pointer},
                 did_you_mean=guess.meant, patch=[step for patch in patches if patch for step in patch] or None,
             )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opcode_kernel.core.place import Place, Token
 from opcode_kernel.core.text import json_type
@@ -60,20 +60,49 @@ class Issues:
         #: Whether some step could not be given a name: then an unknown name may be its, and is no mistake of its own.
         self.nameless = False
         self._moved: dict[tuple[Token, ...], tuple[Place, Place]] = {}
+        #: What is not there before another patch has been applied: its pointer, that patch, and whose it is.
+        self._made: dict[str, tuple[Patch, Place]] = {}
 
     def error(
         self, place: Place, message: str, *, code: str = "VALIDATION_ERROR", did_you_mean: str | None = None,
-        details: dict[str, Json] | None = None, patch: Patch | None = None,
+        details: dict[str, Json] | None = None, patch: Patch | None = None, makes: tuple[Place, ...] = (),
     ) -> None:  # fmt: skip
-        """Add an error: the definition is refused."""
-        self.errors.append(Issue(place, code, "error", message, did_you_mean, details or {}, patch))
+        """Add an error: the definition is refused. `makes` are the places that are only there once its patch is applied."""
+        self.errors.append(self._issue(Issue(place, code, "error", message, did_you_mean, details or {}, patch), makes))
 
     def warn(
         self, place: Place, message: str, *, code: str = "VALIDATION_ERROR", did_you_mean: str | None = None,
-        details: dict[str, Json] | None = None, patch: Patch | None = None,
+        details: dict[str, Json] | None = None, patch: Patch | None = None, makes: tuple[Place, ...] = (),
     ) -> None:  # fmt: skip
         """Add a warning: the definition is accepted."""
-        self.warnings.append(Issue(place, code, "warning", message, did_you_mean, details or {}, patch))
+        issue = Issue(place, code, "warning", message, did_you_mean, details or {}, patch)
+        self.warnings.append(self._issue(issue, makes))
+
+    def _issue(self, issue: Issue, makes: tuple[Place, ...]) -> Issue:
+        """Return the issue with what of its patch can be applied by itself.
+
+        The rest joins the patch that has to be applied before it: so each works alone, and all of them do in order.
+        """
+        own: Patch = []
+        mended_by = None
+        for step in issue.patch or ():
+            before = self._made_by(str(step["path"])) or self._made_by(str(step.get("from", "")))
+            target, mended_by = before or (own, mended_by)
+            if not any(step is known for known in target):
+                target.append(step)
+        for place in makes:
+            self._made[place.pointer] = (
+                (own, issue.place) if own else self._made_by(place.pointer) or (own, issue.place)
+            )
+        details = issue.details if own or mended_by is None else {**issue.details, "mended_by": mended_by.path}
+        return replace(issue, patch=own or None, details=details)
+
+    def _made_by(self, pointer: str) -> tuple[Patch, Place] | None:
+        while pointer and self._made:
+            if pointer in self._made:
+                return self._made[pointer]
+            pointer = pointer.rpartition("/")[0]
+        return None
 
     def moved(self, mended: Place, written: Place) -> None:
         """Remember that what the stages find at `mended` was written elsewhere, under a wrong key."""
@@ -88,10 +117,13 @@ class Issues:
             found = self._moved.get(place.tokens[:count])
             if found is not None:
                 mended, written = found
-                inside = place.path.startswith(mended.path)
-                path = written.path + place.path[len(mended.path) :] if inside else place.path
-                place = Place(path, (*written.tokens, *place.tokens[count:]))
-                count = len(written.tokens)
+                below = written.tokens[:count] == mended.tokens
+                if not below or count < len(
+                    place.tokens
+                ):  # what was taken out of a list is reported as the list itself
+                    path = written.path + place.path[len(mended.path) :]
+                    place = Place(path, (*written.tokens, *place.tokens[count:]))
+                    count = count if below else len(written.tokens)
             count -= 1
         return place
 

@@ -71,12 +71,9 @@ def move_into_config(
         if meant is None or not usable:
             unknown.append(key)
             continue
-        if config is None:
-            config = step["config"] = {}
-            first: Patch = [{"op": "add", "path": place.key("config").pointer, "value": {}}]
-        else:
-            first = []
-        _move(place, step, key, place.key("config"), config, meant, issues, first)
+        holder: dict[str, Json] = {} if config is None else config
+        step["config"] = holder  # a null was as good as nothing
+        _move(place, step, key, place.key("config"), holder, meant, issues, makes_owner=config is None)
     return unknown
 
 
@@ -100,12 +97,12 @@ def warn_unknown(place: Place, keys: Iterable[str], known: Iterable[str], issues
 
 def _move(
     place: Place, owner: dict[str, Json], key: str, target: Place, new_owner: dict[str, Json], meant: str, issues: Issues,
-    first: Patch | None = None,
+    *, makes_owner: bool = False,
 ) -> None:  # fmt: skip
     """Put a value where it belongs, remember where it stood, and report it with the patch that does the same."""
     here, there = place.key(key), target.key(meant)
     value = owner.pop(key)
-    patch = first or []
+    patch: Patch = [{"op": "add", "path": target.pointer, "value": {}}] if makes_owner else []
     hint = "rename it" if owner is new_owner else "move it there"
     if key == "then":  # the branch of a condition that holds
         new_owner[meant] = {"true": value}
@@ -118,5 +115,7 @@ def _move(
     expected = f"the key {meant!r}" if owner is new_owner else f"{meant!r} inside config"
     issues.error(
         here, f"expected {expected}, found {shown(key)}{'' if owner is new_owner else ' on the step'}; {hint}",
-        did_you_mean=meant, patch=[*patch, {"op": "move", "from": here.pointer, "path": there.pointer}],
+        did_you_mean=meant if meant != key else None,
+        patch=[*patch, {"op": "move", "from": here.pointer, "path": there.pointer}],
+        makes=(target if makes_owner else target.key(meant),),
     )  # fmt: skip

@@ -34,11 +34,11 @@ def unknown_field(
 
 
 def _lost(schema: Mapping[str, Json], path: tuple[str | int, ...]) -> tuple[str, list[str]] | None:
-    own = schema.get("properties") or {}
+    own, below = schema.get("properties") or {}, False
     if path and path[0] in _STEP_FIELDS and path[0] not in own:
         if path[0] != "output":
             return None
-        path = path[1:]
+        path, below = path[1:], True
     here: Json = schema
     for accessor in path:
         if not isinstance(here, Mapping) or not _COMPOSED.isdisjoint(here):
@@ -52,6 +52,7 @@ def _lost(schema: Mapping[str, Json], path: tuple[str | int, ...]) -> tuple[str,
         if not isinstance(fields, Mapping) or not fields or isinstance(here.get("additionalProperties"), Mapping):
             return None
         if accessor not in fields:
-            return accessor, list(fields)
+            allowed = [*_STEP_FIELDS, *fields] if here is schema and not below else list(fields)
+            return accessor, list(dict.fromkeys(allowed))
         here = fields[accessor]
     return None

@@ -42,7 +42,12 @@ def check_schemas(
         if not isinstance(schema, dict):
             issues.error(place, f"expected a JSON Schema, which is an object, found {shown(schema)}")
         elif (problem := vocabulary.check_schema(schema)) is not None:
-            issues.error(place, f"expected a JSON Schema of draft 2020-12, found one that is none: {problem}")
+            pointer, meant = problem.details.get("pointer"), problem.details.get("did_you_mean")
+            issues.error(
+                place, f"expected a JSON Schema of draft 2020-12, found one that is none: {problem.message}",
+                did_you_mean=meant if isinstance(meant, str) else None,
+                details={"found_at": f"{place.pointer}{pointer}"} if pointer else None,
+            )  # fmt: skip
         elif name == "input_schema":
             _check_names(place.key("properties"), schema.get("properties"), issues)
     if triggers is not None:

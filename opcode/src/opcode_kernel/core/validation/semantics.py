@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
-from opcode_kernel.core.place import at, locate, pointer_text
+from opcode_kernel.core.place import Token, at, locate, pointer_text
 from opcode_kernel.core.step_type import StepType
 from opcode_kernel.core.text import parse_duration
 from opcode_kernel.core.tree import StepNode, Tree
 from opcode_kernel.core.validation.actions import check_action
 from opcode_kernel.core.validation.fallbacks import check_fallbacks
-from opcode_kernel.core.validation.issues import Issues, put_at, replace_at, shown
+from opcode_kernel.core.validation.issues import Issues, Patch, put_at, replace_at, shown
 from opcode_kernel.core.validation.nearness import near_miss
 from opcode_kernel.core.validation.nested import NestedSteps
 from opcode_kernel.core.validation.vocabulary import Vocabulary
@@ -82,12 +83,22 @@ class _Semantics:
         config = node.raw.get("config")
         if not isinstance(config, dict):
             return
-        place = node.place.key("config")
-        for problem in step_type.check(config):
-            here = place.below(problem.where, locate(config, problem.where))
-            if here.tokens in self._reported:
+        reported: set[tuple[Token, ...]] = set()
+        while self._config_once(node, step_type, config, reported):
+            """What was mended may show what is wrong with the rest: a fallback is held against options."""
+
+    def _config_once(
+        self, node: StepNode, step_type: StepType, config: dict[str, Json], reported: set[tuple[Token, ...]]
+    ) -> bool:
+        """Report what is wrong and was not reported, mend our copy, and tell whether there was anything to mend."""
+        place, mended, before = node.place.key("config"), False, frozenset(reported)
+        for problem in list(step_type.check(config)):
+            tokens = locate(config, problem.where)
+            here = place.below(problem.where, tokens)
+            if here.tokens in self._reported or tokens in before:
                 continue
-            found = at(config, here.tokens[len(place.tokens) :])
+            reported.add(tokens)
+            found = at(config, tokens)
             meant = problem.did_you_mean
             sure = meant is not None and isinstance(found, str) and near_miss(found, (meant,)) == meant
             repair = meant if sure else problem.repair
@@ -96,7 +107,13 @@ class _Semantics:
                 meant, there = problem.rename, pointer_text((*here.tokens[:-1], problem.rename))
                 patch = [{"op": "move", "from": here.pointer, "path": there}]
             add = self._issues.warn if problem.severity == "warning" else self._issues.error
-            add(here, problem.message, did_you_mean=meant, patch=patch)
+            purpose = _purpose(step_type, problem.where) if found in (None, "") and add == self._issues.error else ""
+            add(here, problem.message + purpose, did_you_mean=meant, patch=patch)
+            holder: Json = at(config, tokens[:-1])
+            if repair is not None and tokens and holder is not None:
+                holder[tokens[-1]] = copy.deepcopy(repair)
+                mended = True
+        return mended
 
     def _timeouts(self, node: StepNode, step_type: StepType) -> None:
         """A time limit inside the config that an outer, shorter one makes unreachable."""
@@ -140,33 +157,33 @@ class _Semantics:
 
     def _depends_on(self, node: StepNode) -> None:
         names = node.raw.get("depends_on")
+        if not isinstance(names, list | None):
+            self.uncertain.add(node.id)
+            return
         seen: set[str] = set()
         before = len(self._issues.errors)
-        for index, name in enumerate(names if isinstance(names, list) else ()):
+        mended = _Mended(node)
+        for index, name in enumerate(list(names or ())):
+            here = node.place.key("depends_on").item(index)
             if not isinstance(name, str):
                 self.uncertain.add(node.id)
             elif node.siblings.by_id.get(name) is node:
-                self._remove(
-                    node, index, f"expected another step, found {shown(name)} itself", "CYCLE_DETECTED", [name]
-                )
+                self._issues.error(
+                    here, f"expected another step, found {shown(name)} itself; remove it", code="CYCLE_DETECTED",
+                    details={"cycle": [name]}, patch=mended.without(index),
+                )  # fmt: skip
             elif name in seen:
-                self._remove(node, index, f"expected each dependency once, found {shown(name)} again")
+                self._issues.error(
+                    here, f"expected each dependency once, found {shown(name)} again; remove it",
+                    patch=mended.without(index),
+                )  # fmt: skip
             else:
                 seen.add(name)
-                self._dependency(node, index, name)
-        if len(self._issues.errors) > before or not isinstance(names, list | None):
+                self._dependency(node, index, name, mended)
+        if len(self._issues.errors) > before:
             self.uncertain.add(node.id)
 
-    def _remove(
-        self, node: StepNode, index: int, problem: str, code: str = "VALIDATION_ERROR", cycle: list[str] | None = None
-    ) -> None:
-        here = node.place.key("depends_on").item(index)
-        self._issues.error(
-            here, f"{problem}; remove it", code=code, details={"cycle": cycle} if cycle else None,
-            patch=[{"op": "remove", "path": here.pointer}],
-        )  # fmt: skip
-
-    def _dependency(self, node: StepNode, index: int, name: str) -> None:
+    def _dependency(self, node: StepNode, index: int, name: str, mended: _Mended) -> None:
         nested = node.siblings is not self._tree.top
         other = node.siblings.by_id.get(name)
         if other is not None and (not nested or other.position < node.position):
@@ -181,7 +198,7 @@ class _Semantics:
             return
         wanted = "the id of an earlier step of the same list" if nested else "the id of a top-level step"
         if (inside := self._nested.find(name)) is not None and not nested and inside.top.siblings is self._tree.top:
-            self._inside(node, index, inside.top, f"expected {wanted}, found {shown(name)}, which runs inside")
+            self._inside(node, index, inside.top, f"expected {wanted}, found {shown(name)}, which runs inside", mended)
             return
         if nested and name in self._tree.top.by_id:
             self._issues.error(
@@ -196,21 +213,47 @@ class _Semantics:
         guess = self._issues.suggest(name, lambda: [step.id for step in known if step is not node and step.id])
         self._issues.error(
             here, f"expected {wanted}, found {shown(name)}; {guess.hint}", did_you_mean=guess.meant,
-            patch=replace_at(here, guess.meant) if guess.sure else None,
+            patch=mended.replaced(index, guess.meant) if guess.meant and guess.sure else None,
         )  # fmt: skip
-        if guess.sure:
-            node.raw["depends_on"][index] = guess.meant
 
-    def _inside(self, node: StepNode, index: int, container: StepNode, problem: str) -> None:
+    def _inside(self, node: StepNode, index: int, container: StepNode, problem: str, mended: _Mended) -> None:
         """A dependency on a nested step can only be one on the container around it."""
         here = node.place.key("depends_on").item(index)
         usable = container is not node and container.id not in node.raw["depends_on"]
         self._issues.error(
             here, f"{problem} {container.id!r}; depend on {container.id!r}", did_you_mean=container.id,
-            patch=replace_at(here, container.id) if usable else None,
+            patch=mended.replaced(index, container.id) if usable else None,
         )  # fmt: skip
-        if usable:
-            node.raw["depends_on"][index] = container.id
+
+
+class _Mended:
+    """The `depends_on` of a step as it should be. All issues share the one patch of it: to remove moves what follows."""
+
+    def __init__(self, node: StepNode) -> None:
+        self._raw = node.raw
+        self._names: list[Json] = list(node.raw.get("depends_on") or ())
+        self._patch = replace_at(node.place.key("depends_on"), [])
+
+    def replaced(self, index: int, name: str) -> Patch:
+        """Put another name there, in our copy as well; return the patch."""
+        self._raw["depends_on"][index] = name
+        return self._with(index, name)
+
+    def without(self, index: int) -> Patch:
+        """Leave out what is there; return the patch."""
+        return self._with(index, None)
+
+    def _with(self, index: int, name: str | None) -> Patch:
+        self._names[index] = name
+        self._patch[0]["value"] = [each for each in self._names if each is not None]
+        return self._patch
+
+
+def _purpose(step_type: StepType, key: str) -> str:
+    """Return what a key of the config that is missing is for, as the schema of the step type says it."""
+    schema = (getattr(step_type, "config_schema", None) or {}).get("properties", {}).get(key, {})
+    said = schema.get("description")
+    return f"; {key}: {said}" if said else ""
 
 
 def _seconds(value: Json) -> float | None:

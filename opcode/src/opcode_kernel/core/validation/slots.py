@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from opcode_kernel.core.place import Place, at
+from opcode_kernel.core.place import Place, Token, at
 from opcode_kernel.core.reading import Reader, Reading
 from opcode_kernel.core.tree import StepNode, Tree, loop_depth
 from opcode_kernel.core.validation.inputs import InputNames, check_context_of_inputs
@@ -52,6 +52,7 @@ class _Slots:
         self._inputs = InputNames(definition, input_schema, issues, self._respelt)
         self._nested = NestedSteps(tree)
         self._issues = issues
+        self._repairs: dict[tuple[Token, ...], Patch] = {}
 
     def of_step(self, reading: Reading) -> None:
         """Check one text of a step."""
@@ -212,14 +213,16 @@ class _Slots:
         return self._repair(reading, repair)
 
     def _repair(self, reading: Reading, repair: Callable[[str], str]) -> Patch | None:
-        """Mend a text in our copy, so that the next patch of the same text keeps what this one has repaired."""
+        """Mend a text in our copy, and return the patch that all issues about this text share."""
         *above, last = reading.place.tokens
         owner: Json = at(self._definition, above)
         text = at(owner, (last,))
         if not isinstance(text, str) or (repaired := repair(text)) == text:
             return None
         owner[last] = repaired
-        return replace_at(reading.place, repaired)
+        (step,) = self._repairs.setdefault(reading.place.tokens, replace_at(reading.place, repaired))
+        step["value"] = repaired
+        return [step]
 
 
 def _visible(tree: Tree, node: StepNode) -> list[str]:

@@ -199,7 +199,7 @@ class Steps:
         if isinstance(steps, dict) and steps:
             self._issues.error(
                 place, "expected an array of steps, found one step; put it in brackets",
-                patch=replace_at(place, [json.loads(json.dumps(steps))]),
+                patch=replace_at(place, [json.loads(json.dumps(steps))]), makes=(place,),
             )  # fmt: skip
             self._issues.moved(place.item(0), place)
             steps = [steps]

@@ -100,7 +100,7 @@ def _listed(place: Place, definition: dict[str, Json], issues: Issues) -> Json:
         return steps
     issues.error(
         place, "expected an array of steps, found an object; put its steps into an array, each with its id",
-        patch=replace_at(place, copy.deepcopy(named)),
+        patch=replace_at(place, copy.deepcopy(named)), makes=(place,),
     )  # fmt: skip
     for index, name in enumerate(steps):
         issues.moved(place.item(index), place.key(name))

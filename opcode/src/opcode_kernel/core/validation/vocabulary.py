@@ -7,7 +7,10 @@ from typing import Protocol
 
 from opcode_kernel.core.evaluator import Evaluator
 from opcode_kernel.core.step_type import StepType
-from opcode_kernel.errors import Json
+from opcode_kernel.errors import Json, OpcodeError
+
+#: What a look at the params of a definition finds: where, why, and maybe what to write.
+Lint = tuple[str, str] | tuple[str, str, dict[str, Json]]
 
 
 class Vocabulary(Protocol):
@@ -44,12 +47,19 @@ class Vocabulary(Protocol):
         """Return the given names which the action does not read."""
         ...
 
-    def lint(self, action: str, params: dict[str, Json]) -> Iterable[tuple[str, str]]:
-        """Return (path below params, warning) for what is risky about params that break no rule."""
+    def lint(self, action: str, params: dict[str, Json]) -> Iterable[Lint]:
+        """Return (path below params, warning) for what is risky about params that break no rule.
+
+        Where it is clear what was meant, the params to put in their place follow, by name.
+        """
         ...
 
     def param_names(self, action: str) -> Iterable[str]:
         """Return the names of the params of an action, aliases included."""
+        ...
+
+    def param_schema(self, action: str) -> Mapping[str, Json]:
+        """Return the JSON Schema of the params of an action; an empty one says nothing."""
         ...
 
     def programs(self, action: str) -> Mapping[str, str]:
@@ -60,6 +70,9 @@ class Vocabulary(Protocol):
         """Return the JSON Schema of the output of an action; an empty one says nothing."""
         ...
 
-    def check_schema(self, schema: Json) -> str | None:
-        """Return what is wrong with a JSON Schema (draft 2020-12), or None."""
+    def check_schema(self, schema: Json) -> OpcodeError | None:
+        """Return what is wrong with a JSON Schema (draft 2020-12), or None.
+
+        Its details may hold `pointer`, where in the schema, and `did_you_mean`.
+        """
         ...

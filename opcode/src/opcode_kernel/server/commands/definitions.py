@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from opcode_kernel.errors import Json, SettingsError
-from opcode_kernel.server.commands.common import STDIN, add_json, read_definition, say, say_json, settings_of
+from opcode_kernel.server.commands.common import (
+    STDIN,
+    add_json,
+    read_definition,
+    readable_text,
+    say,
+    say_json,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from opcode_kernel.server.commands.common import DefinitionFile
@@ -77,9 +86,8 @@ def validate(args: argparse.Namespace) -> int:
     if args.json:
         say_json(report.to_json())
     else:
-        for kind, issues in (("error", report.errors), ("warning", report.warnings)):
-            for issue in issues:
-                say(f"{kind}: {describe(issue)}")
+        for line in issue_lines(report.to_json()):
+            say(line)
         if report.ok:
             say(f"{file.name} is valid")
     return 0 if report.ok else 1
@@ -91,11 +99,22 @@ async def _check(settings: Settings, file: DefinitionFile) -> Any:
 
     logs.configure("error" if settings.log_level == "info" else settings.log_level)
     async with open_engine_at(settings, None) as engine:
-        return engine.check(file.definition, input_schema=file.input_schema, output_schema=file.output_schema)
+        given = file._asdict()
+        beside = {key: given[key] for key in ("input_schema", "output_schema", "triggers")}
+        return engine.check(file.definition, **beside)
 
 
-def describe(issue: Any) -> str:
-    """Return one issue as a line; it comes as an object or as JSON."""
-    data = issue if isinstance(issue, dict) else issue.to_json()
-    where = data.get("path") or "definition"
-    return f"{where}: [{data.get('code')}] {data.get('message')}"
+def issue_lines(details: Mapping[str, Json]) -> list[str]:
+    """Return a line for each error and each warning in the details of a refused definition, or of a report."""
+    found = ((kind, details.get(f"{kind}s")) for kind in ("error", "warning"))
+    return [
+        f"{kind}: {describe(issue)}"
+        for kind, issues in found
+        for issue in (issues if isinstance(issues, list) else ())
+        if isinstance(issue, dict)
+    ]
+
+
+def describe(issue: Mapping[str, Json]) -> str:
+    """Return one issue, given as JSON, as a line; the picture of a place in an expression stands below it."""
+    return readable_text(f"{issue.get('path') or 'definition'}: [{issue.get('code')}] {issue.get('message')}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from opcode_kernel.errors import ConflictError, Json
@@ -19,6 +18,7 @@ from opcode_kernel.server.commands.common import (
     say_json,
     settings_of,
 )
+from opcode_kernel.server.commands.definitions import describe
 from opcode_kernel.server.commands.results import render, tell, tell_record
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="an input of the run; VALUE is JSON where it parses as JSON, else text (n='\"3\"' is text, n=3 a number)",
     )
     parser.add_argument(
-        "--decide", action="append", default=[], metavar="STEP=CHOICE", help="answer to give when that step asks"
+        "--decide",
+        action="append",
+        default=[],
+        metavar="STEP=CHOICE",
+        help="answer to give when that step asks; a nested step by its full id, such as each.iter_0.ask",
     )
     parser.add_argument("--db", metavar="PATH", help="keep the run in this database (default: memory only)")
     parser.add_argument("--agent", default="cli", metavar="ID", help="agent id of the run (default cli)")
@@ -59,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     inputs = key_values(args.input, "--input")
     answers = {key: str(value) for key, value in key_values(args.decide, "--decide").items()}
     file = read_definition(args.file)
-    for remark in (*unknown_inputs(file, inputs), *unknown_templates(file, args.db)):
+    for remark in unknown_templates(file, args.db):
         sys.stderr.write(f"warning: {remark}\n")
     settings = settings_of(args)
     quiet = settings.log_level == "info"  # what the engine says at this level, the lines about the steps say better
@@ -114,22 +118,6 @@ def never_asked(file: DefinitionFile, unused: dict[str, str]) -> list[str]:
     return [step for step in unused if kinds.get(step.rpartition(".")[2], "reasoning") != "reasoning"]
 
 
-def unknown_inputs(file: DefinitionFile, inputs: dict[str, Json]) -> list[str]:
-    """Return a remark for each input that neither the schema nor the defaults of a file know."""
-    schema = file.input_schema or {}
-    declared, defaults = schema.get("properties"), file.definition.get("inputs")
-    if not isinstance(declared, dict) or schema.get("patternProperties") or schema.get("additionalProperties"):
-        return []
-    known = list(dict.fromkeys([*declared, *(defaults if isinstance(defaults, dict) else ())]))
-    remarks = []
-    for key in inputs:
-        if key not in known:
-            hint = get_close_matches(key, known, n=1)
-            meant = f"did you mean {hint[0]!r}?" if hint else f"known are {', '.join(known) or 'none'}"
-            remarks.append(f"--input {key}: input_schema has no property {key!r}; {meant}")
-    return remarks
-
-
 def unused_answers(file: DefinitionFile, result: dict[str, Json], unused: dict[str, str]) -> str | None:
     """Return what is wrong with answers nobody asked for, or None.
 
@@ -180,6 +168,7 @@ async def _run(
     args: argparse.Namespace,
 ) -> dict[str, Json]:
     from opcode_kernel.server.engines import open_engine_at
+    from opcode_kernel.server.unknown_inputs import unknown_inputs
 
     async with open_engine_at(settings, args.db, plugins=wanted_plugins(settings, file.definition)) as engine:
         saved = await engine.define(
@@ -191,7 +180,9 @@ async def _run(
             output_schema=file.output_schema,
         )
         for warning in saved.get("warnings", ()):
-            sys.stderr.write(f"warning: {warning.get('path') or 'definition'}: {warning.get('message')}\n")
+            sys.stderr.write(f"warning: {describe(warning)}\n")
+        for key, remark in unknown_inputs(file.definition, file.input_schema, inputs, engine.registry).items():
+            sys.stderr.write(f"warning: --input {key}: {remark}\n")
         result = await engine.run(
             file.name, agent_id=args.agent, version=saved["version"], params=inputs, listener=tell
         )
