@@ -113,7 +113,7 @@ async def test_generations_that_were_cut_off_find_each_other_again_in_one_place(
             for template in ("parent", "child", "grandchild"):
                 (row,) = await rows_of(engine, template)
                 assert row.status == "suspended"
-                await engine.signal(row.id, "retry")
+            await engine.signal(row.id, "retry")  # of the grandchild: only its step was cut off
         await until_all_completed(engine, 1)
         for template in ("child", "grandchild"):
             assert len(await rows_of(engine, template)) == 1, "whoever is repeated takes up the child it has"

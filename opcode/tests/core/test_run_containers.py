@@ -31,6 +31,10 @@ def fan(*branches: Any, mode: str = "all", width: int | None = None, **keys: Any
     return {"id": "p", "type": "parallel", "config": config | ({"max_concurrency": width} if width else {}), **keys}
 
 
+def rescued_by(fallback: str) -> dict[str, Any]:
+    return {"on_error": {"strategy": "fallback_step", "fallback_step": fallback}}
+
+
 def run(*steps: Any, inputs: dict[str, Any] | None = None, **keys: Any) -> Simulator:
     return simulated({"steps": list(steps)}, VOCABULARY, inputs, **keys)
 
@@ -173,14 +177,25 @@ def test_suspended_branches_are_cancelled_once_another_branch_failed() -> None:
 
 
 def test_a_branch_that_only_waits_for_a_fallback_elsewhere_counts_as_suspended() -> None:
-    rescue = {"on_error": {"strategy": "fallback_step", "fallback_step": "f"}}
     found = run(
-        fan([echo("a")], [echo("b", **rescue)], [echo("c", **rescue)]), {**ASK, "id": "f"},
+        fan([echo("a")], [echo("b", **rescued_by("f"))], [echo("c", **rescued_by("f"))]), {**ASK, "id": "f"},
         results={"p.branch_0.a": fails(), "p.branch_1.b": fails(), "p.branch_2.c": HOLD},
     )  # fmt: skip
     assert (found.node("f").status, found.node("p").status) == ("suspended", "running")
     found.fail("p.branch_2.c")  # whose fallback rests already
     assert (found.node("p").status, found.node("p").error.step_id) == ("failed", "p.branch_0.a")
+
+
+@pytest.mark.parametrize(("first", "ends"), [(fails(), "failed"), ("ok", "suspended")])
+def test_a_chain_of_fallbacks_that_ends_at_one_which_rests_lets_the_container_rest(first: Any, ends: str) -> None:
+    found = run(
+        fan([echo("a")], [echo("b", **rescued_by("f1"))]), echo("f1", **rescued_by("f2")), {**ASK, "id": "f2"},
+        echo("z", **rescued_by("f2")), echo("busy"),
+        results={"p.branch_0.a": first, "p.branch_1.b": fails(), "f1": HOLD, "z": fails(), "busy": HOLD},
+    )  # fmt: skip
+    assert (found.node("f2").status, found.node("p").status) == ("suspended", "running")
+    found.fail("f1")
+    assert found.node("p").status == ends
 
 
 def test_nothing_behind_a_gate_runs_before_the_decision_in_any_branch() -> None:

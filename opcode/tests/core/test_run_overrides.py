@@ -387,3 +387,14 @@ def test_a_list_that_an_operator_lets_go_on_keeps_what_is_done_in_the_others() -
     found.fail("p.branch_0.a").signal("retry", "p.branch_0.a")
     assert found.status == "completed"
     assert len(found.events("step_started", step="p.branch_1.l.iter_0.done")) == 1
+
+
+def test_a_fallback_in_line_for_a_nested_step_is_not_begun_once_its_container_is_repeated() -> None:
+    rescue = {"on_error": {"strategy": "fallback_step", "fallback_step": "f"}}
+    step = fan([echo("a", **rescue), echo("b")], timeout="10s", retry={"max": 1, "backoff": "none"})
+    found = run(step, echo("x"), echo("f", depends_on=["x"]), results={"p.branch_0.a": HOLD, "x": HOLD})
+    found.fail("p.branch_0.a")
+    assert found.node("f").triggered
+    found.pass_time("10s").succeed("p.branch_0.a", "ok").succeed("x")
+    assert (found.status, found.node("p.branch_0.a").output, found.node("f").status) == ("completed", "ok", "skipped")
+    assert found.events("step_started", step="f") == []

@@ -162,6 +162,19 @@ def test_what_was_left_over_goes_on_in_an_active_run() -> None:
     assert (left.state.status, left.state.nodes["p.branch_0.b"].status) == ("active", "running")
 
 
+def test_nothing_begins_in_a_run_that_is_suspended_because_the_rest_of_a_container_was_parked() -> None:
+    step = fan([echo("a")], [echo("b")], retry={"max": 1, "backoff": "constant", "delay": "10s"})
+    found = run(step, results={"p.branch_0.a": [fails(), "ok"], "p.branch_1.b": [HOLD, "ok"]})
+    length = len(found.log)
+    found.send(Interrupted("process_restart", suspend=False))
+    assert found.status == "suspended" or found.log[-1].type == "workflow_resumed"
+    suspended = False
+    for event in found.log[length:]:
+        suspended = event.type == "workflow_suspended" or (suspended and event.type != "workflow_resumed")
+        assert not (suspended and event.type in ("step_started", "step_retrying", "step_failed"))
+    assert found.run.carry(found.now).events == Run.replay(found.plan, found.log).carry(found.now).events
+
+
 def test_a_run_without_an_owner_is_told_once() -> None:
     found = run(ask())
     assert not found.send(Interrupted("process_restart")).events

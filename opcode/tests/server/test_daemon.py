@@ -326,5 +326,5 @@ def test_install_tells_the_live_server_and_define_goes_through_it(start, tmp_pat
     file.write_text('{"steps": []}')
     refused = subprocess.run([*COMMAND, "define", str(file)], capture_output=True, text=True, env=environ, check=False)
     assert refused.returncode == 1
-    assert "opcode: invalid definition: [VALIDATION_ERROR]" in refused.stderr
+    assert "the definition has 1 error\nerror: steps: [VALIDATION_ERROR] expected at least one step" in refused.stderr
     assert daemon.end(signal.SIGTERM) == 0

@@ -5,6 +5,8 @@ Part of the fold: only the modules of the fold call these, while an event is app
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from opcode_kernel.core.commands import StartTimer
 from opcode_kernel.core.node import PENDING, RETRYING, RUNNING, SUSPENDED, Node
 from opcode_kernel.core.state import RunState
@@ -62,15 +64,34 @@ def leave(state: RunState, node: Node, status: str) -> None:
 
 def drop_blocks(state: RunState, owner: Node) -> None:
     """Leave the nested lists of an attempt that is over: their steps are as if they had not begun."""
+    dropped: list[Node] = []
+    _drop(state, owner, dropped)
+    release(state, dropped)
+
+
+def _drop(state: RunState, owner: Node, dropped: list[Node]) -> None:
     for block in owner.blocks:
         block.attempt = 0  # of none: what was about to begin in it never will
         for node in block.nodes:
             if node is not None and node.status != PENDING:
-                drop_blocks(state, node)
+                _drop(state, node, dropped)
+                dropped.append(node)
                 node.status = PENDING
                 node.output = node.error = node.reason = node.completed_at = None
                 state.dirty[node] = None
     owner.blocks, owner.passed = [], 0
+
+
+def release(state: RunState, nodes: Collection[Node]) -> None:
+    """Steps that run again need no fallback before they fail again, and those that are passed over need none."""
+    rescued = {node: node.fallback for node in nodes if node.fallback is not None}
+    for fallback in dict.fromkeys(rescued.values()):
+        fallback.rescues = tuple(original for original in fallback.rescues if original not in rescued)
+        fallback.triggered = bool(fallback.rescues)
+        if not fallback.triggered and fallback in state.ready:
+            state.ready.remove(fallback)
+    for node in rescued:
+        node.fallback = node.rescued_by = None
 
 
 def forget_attempt(state: RunState, node: Node) -> None:

@@ -7,8 +7,9 @@ became ready, containers that something below changed, commands to issue or with
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from opcode_kernel.core import step_fold, wait_fold
 from opcode_kernel.core.commands import StartTimer
@@ -17,7 +18,7 @@ from opcode_kernel.core.following import begin_ending, bring_back, create, open_
 from opcode_kernel.core.holes import restore_holes
 from opcode_kernel.core.node import ACTIVE, CANCELLED, COMPLETED, FAILED, PENDING, RUNNING, SUSPENDED, Block, Node
 from opcode_kernel.core.plan import Plan
-from opcode_kernel.core.state import RunState
+from opcode_kernel.core.state import Queue, RunState
 from opcode_kernel.core.tasks import BUDGET, issue_plain, stop_budget, withdraw
 from opcode_kernel.errors import Failure, InvalidTransitionError
 
@@ -27,16 +28,15 @@ Handler = Callable[[RunState, Event, Any], None]
 def fold(plan: Plan, events: Iterable[Event]) -> RunState:
     """Rebuild a run from its log."""
     state = RunState(plan)
+    # Hardly anything is taken out of these before the end, so they grow with the log; looking into them must not.
+    state.ready, state.quiet = cast("Any", Queue()), cast("Any", Queue())
     for event in events:
         node = None if event.step_id is None else node_of(state, event.step_id)
         apply(state, event, node)
-    left = left_over(state)
+    ready, touched, quiet = left_over(state) if state.status == ACTIVE else ([], [], [])
     settle_work(state)
-    if state.status == ACTIVE:
-        ready, touched, quiet = left
-        state.ready.extend(ready)
-        state.touched.extend(touched)
-        state.quiet.extend(quiet)
+    state.ready, state.quiet = deque(ready), quiet
+    state.touched.extend(touched)
     state.dirty.clear()
     state.dirty_decisions.clear()
     return state
@@ -47,17 +47,11 @@ def left_over(state: RunState) -> tuple[list[Node], list[Node], list[Node]]:
 
     Nearly all of it was carried out by later events; doing the rest twice changes nothing.
     """
-    ready, quiet = _latest(state.ready), _latest(state.quiet)
     return (
-        [node for node in ready if node.status == PENDING],
+        [node for node in state.ready if node.status == PENDING],
         [node for node in state.touched if node.status in (RUNNING, SUSPENDED) and not _is_parked(node)],
-        [node for node in quiet if node.status == RUNNING],
+        [node for node in state.quiet if node.status == RUNNING],
     )
-
-
-def _latest(queue: Iterable[Node]) -> list[Node]:
-    """Return each node once, where it stands last: what was put there before has been taken out."""
-    return list(dict.fromkeys(reversed([*queue])))[::-1]
 
 
 def _is_parked(node: Node) -> bool:

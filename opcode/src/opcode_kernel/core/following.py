@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from opcode_kernel.core.commands import StartTimer
-from opcode_kernel.core.counting import drop_blocks, enter, leave_live, wake
+from opcode_kernel.core.counting import drop_blocks, enter, leave_live, release, wake
 from opcode_kernel.core.node import COMPLETED, FAILED, PENDING, RUNNING, SKIPPED, SUSPENDED, TERMINAL_STEP, Block, Node
 from opcode_kernel.core.state import RunState
 from opcode_kernel.core.tasks import issue, withdraw
@@ -104,6 +104,7 @@ def trigger(state: RunState, node: Node, fallback_path: str) -> None:
         _put_back(state, fallback)
     if fallback.last_resort.status == SUSPENDED:
         came_to_rest(state, block)
+        rest_above(state, node)
 
 
 def declined(state: RunState, fallback: Node) -> None:
@@ -129,17 +130,6 @@ def came_to_rest(state: RunState, block: Block) -> None:
         state.quiet.append(owner)
     if len(owner.blocks) > 1:
         state.touched.append(owner)
-
-
-def release(state: RunState, node: Node) -> None:
-    """A step that runs again needs no fallback before it fails again, and one that is passed over needs none."""
-    fallback = node.fallback
-    if fallback is not None:
-        fallback.rescues = tuple(original for original in fallback.rescues if original is not node)
-        fallback.triggered = bool(fallback.rescues)
-        if not fallback.triggered and fallback in state.ready:
-            state.ready.remove(fallback)
-        node.fallback = node.rescued_by = None
 
 
 def open_blocks(state: RunState, owner: Node, opened: list[list[Any]]) -> None:
@@ -200,7 +190,7 @@ def reset(state: RunState, node: Node) -> None:
     node.cut = node.unknown = False
     node.ending = None
     drop_blocks(state, node)
-    release(state, node)
+    release(state, [node])
     state.dirty[node] = None
     if node.triggered or not node.plan.is_fallback:
         _put_back(state, node)
@@ -239,7 +229,7 @@ def reopen_above(state: RunState, node: Node) -> None:
     if owner.status == SUSPENDED:
         wake(state, owner)
     elif owner.status in TERMINAL_STEP:
-        release(state, owner)
+        release(state, [owner])
         reopen_above(state, owner)
         _reopen(state, owner)
 

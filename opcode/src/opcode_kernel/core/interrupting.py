@@ -38,7 +38,9 @@ def interrupt(run: Run, message: Interrupted) -> None:
         ending.finish_all(run)
         run.carry_on()
         # What this owner has started itself is not interrupted.
-        park(run, message.keep.union(command.task for command in state.issued))
+        while park(run, message.keep.union(command.task for command in state.issued)):
+            run.carry_on()
+            ending.finish_all(run)
     live = state.root.live or state.hooks.live
     if is_left(run):
         suspend(run, "interrupted")

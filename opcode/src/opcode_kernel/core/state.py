@@ -22,7 +22,7 @@ class Queue(OrderedDict[Node, None]):
     """Steps in line, each once, where it was put last.
 
     A restart finds a step here that was asked before, for being asked leaves no event where nothing follows. To ask it
-    twice changes nothing, and put in line anew it must not stand where the older one did.
+    twice changes nothing (`StepType.advance`), and put in line anew it must not stand where the older one did.
     """
 
     def append(self, node: Node) -> None:
@@ -38,6 +38,10 @@ class Queue(OrderedDict[Node, None]):
     def popleft(self) -> Node:
         """Take the first one. Raises `KeyError` when there is none."""
         return self.popitem(last=False)[0]
+
+    def remove(self, node: Node) -> None:
+        """Take a step out. Raises `KeyError` when it is not there."""
+        del self[node]
 
 
 class RunState:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from opcode_kernel.core.commands import StartTimer
-from opcode_kernel.core.counting import drop_blocks, enter, forget_attempt, leave, leave_live
+from opcode_kernel.core.counting import drop_blocks, enter, forget_attempt, leave, leave_live, release
 from opcode_kernel.core.events import Event
 from opcode_kernel.core.following import (
     bring_back,
     came_to_rest,
     declined,
     recount,
-    release,
     reopen_above,
     rest_above,
     satisfied,
@@ -166,7 +165,7 @@ def step_skipped(state: RunState, event: Event, node: Node) -> None:
         node.output = payload["output"]
     node.completed_at = event.at
     if node.status == FAILED:
-        release(state, node)
+        release(state, [node])
         reopen_above(state, node)
         state.failures = [entry for entry in state.failures if entry[0] is not node and entry[0].status == FAILED]
         bring_back(state)

@@ -287,5 +287,5 @@ class StepType(Protocol):
         ...
 
     def advance(self, step: StepView) -> Directive:
-        """Say what should happen next."""
+        """Say what should happen next. It has to follow from the view alone: after a restart it may be asked twice."""
         ...
