@@ -15,7 +15,7 @@ Everything is deterministic: time is an argument, ids derive from the run and th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from opcode_kernel.core import ending, interrupting, reporting, settling, signals
 from opcode_kernel.core.commands import CancelTask, Command, RunAction
@@ -68,7 +68,7 @@ class Run:
         self._fallbacks = plan.root.fallbacks
 
     @classmethod
-    def replay(cls, plan: Plan, events: Iterable[Event]) -> Run:
+    def replay(cls, plan: Plan, events: Iterable[Event]) -> Self:
         """Rebuild a run from its log; `state.outstanding` is what has to be issued again."""
         run = cls(plan)
         run.state = fold(plan, events)

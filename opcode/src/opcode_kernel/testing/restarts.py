@@ -58,9 +58,10 @@ def drive(plan: Plan, inputs: dict[str, Any], seed: int, restart: int | None = N
 
     Returns its events as JSON, and how many places there were: before each message and before each piece of work.
     """
-    run, log, now, places, chance = _Pieces(plan), [], _START, 0, Chance(seed)
+    run, now, places, chance = _Pieces(plan), _START, 0, Chance(seed)
+    log: list[Event] = []
 
-    def rebuilt(run: Run) -> Run:
+    def rebuilt(run: _Pieces) -> _Pieces:
         nonlocal places
         places += 1
         return _Pieces.replay(plan, map(read_back, log)) if places - 1 == restart else run
@@ -93,8 +94,7 @@ class _Pieces(Run):
             super()._work()
 
 
-def _taken(run: Run, message: Message, now: int, chance: Chance) -> list[Event]:
-    assert isinstance(run, _Pieces)
+def _taken(run: _Pieces, message: Message, now: int, chance: Chance) -> list[Event]:
     events: list[Event] = []
     run.takes_in = True
     # Half of the plain results take the short way of actions that are carried out inline.
