@@ -331,6 +331,8 @@ async def test_only_the_child_is_interrupted_by_a_restart_and_its_parent_goes_on
         shown = await engine.status(run_id)
         assert (shown["status"], shown["waiting"][0]["reason"]) == ("suspended", "child")
         assert shown["waiting"][0]["waiting"][0] == {"step_id": "a", "reason": "interrupted", "outcome": "unknown"}
+        moves = [each["payload"]["reason"] for each in shown["events"] if each["event_type"] == "workflow_suspended"]
+        assert moves == ["interrupted", "child"]
         with pytest.raises(ConflictError, match=f"waits for the workflow {child_id}"):
             await engine.signal(run_id, "retry")
         world.gate("gate").set()

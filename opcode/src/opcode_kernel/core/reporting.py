@@ -61,6 +61,7 @@ def action_suspended(run: Run, message: ActionSuspended) -> None:
         return
     node = run.state.nodes[command.step_id]
     if node.status == RUNNING:
+        run.wake("child")
         private: dict[str, Json] | None = None if message.pauses else {"charged": True}
         run.emit("step_suspended", node, {"reason": message.reason, **message.details}, private)
 
@@ -83,6 +84,7 @@ def timer_fired(run: Run, task: str) -> None:
         return
     match purpose:
         case "retry":
+            run.wake("timeout")
             start(run, node)
         case "wait":
             run.wake("timeout")
