@@ -37,7 +37,8 @@ class FakeLibrary:
     """Has a template of every name, which says nothing about its inputs."""
 
     async def resolve(self, name: str, version: str | None) -> Any:
-        return SimpleNamespace(row=SimpleNamespace(definition={"steps": []}, input_schema=None))
+        row = SimpleNamespace(name="t", version=1, definition={"steps": []}, input_schema=None)
+        return SimpleNamespace(row=row)
 
 
 @dataclass

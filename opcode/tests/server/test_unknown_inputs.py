@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import opcode_cel
 import opcode_expr
 import opcode_steps
 from opcode_kernel.plugin.manager import registry_of
-from opcode_kernel.server.unknown_inputs import unknown_inputs
+from opcode_kernel.server import tools
+from opcode_kernel.server.unknown_inputs import inputs_read, unknown_inputs
 
 REGISTRY = registry_of(opcode_steps, opcode_cel, opcode_expr)
 READS = {
@@ -25,7 +27,7 @@ NAMES = {"properties": {"who": {}, "n": {}}}
 
 
 def remarks(schema: Any, given: dict[str, Any], definition: dict[str, Any] = READS) -> dict[str, str]:
-    return unknown_inputs(definition, schema, given, REGISTRY)
+    return unknown_inputs(definition, schema, given, lambda: inputs_read(definition, REGISTRY))
 
 
 def test_what_a_schema_does_not_list_is_remarked_upon():
@@ -60,3 +62,20 @@ def test_without_listed_names_any_other_input_may_be_meant(given):
 def test_defaults_are_names_as_well():
     assert list(remarks(None, {"colour": 1}, {"inputs": {"color": 1}, "steps": []})) == ["colour"]
     assert remarks(None, {"color": 1}, {"inputs": {"color": 1}, "steps": []}) == {}
+
+
+@pytest.mark.anyio
+async def test_a_run_does_not_look_through_its_workflow_again(monkeypatch: pytest.MonkeyPatch):
+    looked: list[Any] = []
+    monkeypatch.setattr(tools, "inputs_read", lambda definition, registry: looked.append(definition) or {"who"})
+    row = SimpleNamespace(name="t", version=1, definition=READS, input_schema=None)
+
+    async def resolve(name: str, version: str | None) -> Any:
+        return SimpleNamespace(row=row)
+
+    engine = SimpleNamespace(library=SimpleNamespace(resolve=resolve), registry=REGISTRY)
+    kernel = tools.KernelTools(engine, SimpleNamespace())
+    for _ in range(3):
+        found = await kernel._unknown_params("t", None, {"whoo": 1})
+        assert found == ["params.whoo: nothing reads the input 'whoo'; did you mean 'who'?"]
+    assert len(looked) == 1

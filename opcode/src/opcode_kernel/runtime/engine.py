@@ -119,8 +119,9 @@ class Engine:
         """Start a run and return its result once it settles (completed, failed, cancelled or suspended).
 
         With `wait=False`, or when `wait_timeout` seconds pass first, the answer is `{workflow_id, status: "active"}`,
-        with `pending_decisions` if the run asks something meanwhile, and the run goes on. `listener(run_id, events)` hears of every commit meanwhile. The same `idempotency_key` of the
-        same agent with the same template and input gives the same run, whatever has become of it.
+        with `pending_decisions` if the run asks something meanwhile, and the run goes on. `listener(run_id, events)` hears
+        of every commit meanwhile. The same `idempotency_key` of the same agent with the same template and input gives the
+        same run, whatever has become of it.
 
         Raises:
             NotFoundError: no such template or version.

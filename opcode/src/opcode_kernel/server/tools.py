@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from opcode_kernel.errors import DefinitionError, Json, NotFoundError, OpcodeError, PluginError, StoreError
 from opcode_kernel.plugin.tool import Tool, ToolResult, ToolSession
+from opcode_kernel.runtime.library import KEPT
 from opcode_kernel.server import arguments as read
 from opcode_kernel.server import tool_schemas as schemas
 from opcode_kernel.server.progress import follow
 from opcode_kernel.server.queries import RESOURCES, query
 from opcode_kernel.server.sessions import Sessions
 from opcode_kernel.server.strays import check_keys, with_remarks
-from opcode_kernel.server.unknown_inputs import unknown_inputs
+from opcode_kernel.server.unknown_inputs import inputs_read, unknown_inputs
 
 #: From an error to the words its sentence starts with.
 Prefix = Callable[[OpcodeError], str]
@@ -61,6 +62,8 @@ class KernelTools:
 
     engine: Any
     sessions: Sessions
+    #: Which inputs a version of a template reads, so that a run need not look for them.
+    reads: dict[tuple[str, int], set[str]] = field(default_factory=dict)
 
     async def define(self, given: dict[str, Json], session: ToolSession) -> ToolResult:
         """Save a definition as the next version of a template."""
@@ -110,7 +113,17 @@ class KernelTools:
 
     async def _unknown_params(self, template_name: str, version: str | None, params: dict[str, Json]) -> list[str]:
         template = await self.engine.library.resolve(template_name, version)
-        found = unknown_inputs(template.row.definition, template.row.input_schema, params, self.engine.registry)
+        row = template.row
+
+        def read_once() -> set[str]:
+            version_of = (row.name, row.version)
+            if version_of not in self.reads:
+                if len(self.reads) >= KEPT:
+                    self.reads.clear()
+                self.reads[version_of] = inputs_read(row.definition, self.engine.registry)
+            return self.reads[version_of]
+
+        found = unknown_inputs(row.definition, row.input_schema, params, read_once)
         return [f"params.{name}: {remark}" for name, remark in found.items()]
 
     async def status(self, given: dict[str, Json], session: ToolSession) -> ToolResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from opcode_kernel.core.place import Place
 from opcode_kernel.core.reading import Reader
@@ -22,12 +22,12 @@ _LISTED = 5
 
 
 def unknown_inputs(
-    definition: Mapping[str, Json], input_schema: Json, given: Mapping[str, Json], registry: Registry
+    definition: Mapping[str, Json], input_schema: Json, given: Mapping[str, Json], read: Callable[[], set[str]]
 ) -> dict[str, str]:
     """Return a remark for each given input, by its name, that neither the schema nor the defaults know.
 
     Without a schema that lists its properties any name may be meant: a remark is then only about an input that nothing
-    reads, where one that is read and was not given has nearly its name.
+    reads, where one that is read and was not given has nearly its name. `read` finds what is read; see `inputs_read`.
     """
     defaults = definition.get("inputs")
     known = list(defaults) if isinstance(defaults, dict) else []
@@ -43,7 +43,7 @@ def unknown_inputs(
         }
     if given.keys() <= set(known):
         return {}
-    return _misspelt(given, {*known, *_read(definition, registry)})
+    return _misspelt(given, {*known, *read()})
 
 
 def _misspelt(given: Mapping[str, Json], known: set[str]) -> dict[str, str]:
@@ -58,8 +58,11 @@ def _misspelt(given: Mapping[str, Json], known: set[str]) -> dict[str, str]:
     return remarks
 
 
-def _read(definition: Mapping[str, Json], registry: Registry) -> set[str]:
-    """Return the inputs that a workflow reads, those with dots in their names as well as their first parts."""
+def inputs_read(definition: Mapping[str, Json], registry: Registry) -> set[str]:
+    """Return the inputs that a workflow reads, those with dots in their names as well as their first parts.
+
+    Every text of the workflow is looked at: once per version of a template is enough.
+    """
     words = RegistryVocabulary(registry)
     reader = Reader(programs=lambda action: words.programs(action) if words.has_action(action) else {})
     values = {key: definition.get(key) for key in ("context", "output")}

@@ -168,7 +168,7 @@ async def _run(
     args: argparse.Namespace,
 ) -> dict[str, Json]:
     from opcode_kernel.server.engines import open_engine_at
-    from opcode_kernel.server.unknown_inputs import unknown_inputs
+    from opcode_kernel.server.unknown_inputs import inputs_read, unknown_inputs
 
     async with open_engine_at(settings, args.db, plugins=wanted_plugins(settings, file.definition)) as engine:
         saved = await engine.define(
@@ -181,7 +181,10 @@ async def _run(
         )
         for warning in saved.get("warnings", ()):
             sys.stderr.write(f"warning: {describe(warning)}\n")
-        for key, remark in unknown_inputs(file.definition, file.input_schema, inputs, engine.registry).items():
+        found = unknown_inputs(
+            file.definition, file.input_schema, inputs, lambda: inputs_read(file.definition, engine.registry)
+        )
+        for key, remark in found.items():
             sys.stderr.write(f"warning: --input {key}: {remark}\n")
         result = await engine.run(
             file.name, agent_id=args.agent, version=saved["version"], params=inputs, listener=tell
